@@ -1,0 +1,3 @@
+//! The pages, charts and API over what the store holds.
+
+pub mod message;

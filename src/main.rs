@@ -1,0 +1,3 @@
+//! The `tillflow` program.
+
+fn main() {}

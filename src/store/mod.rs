@@ -1,0 +1,133 @@
+//! Where committed results live: MongoDB or SQLite, behind one pair of traits.
+//!
+//! A [`Store`] belongs to the one instance that holds the fence and writes whole commits. A [`StoreReader`] is
+//! for everybody else (dashboard, API, checks) and sees whole commits only.
+//!
+//! This module never interprets a document beyond the fields it indexes and queries by.
+
+use std::collections::BTreeMap;
+
+use tillflow_dataflows::records::{Millis, Topic};
+
+use crate::document::{Collection, Document};
+
+/// Next offset to read, by topic and partition.
+pub type Offsets = BTreeMap<(Topic, i32), i64>;
+
+/// What `pipeline_state`'s `progress` says: the instant that every number in the store belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The last committed epoch; 0 before the first commit.
+    pub epoch: u64,
+    /// The greatest partition clock over all topics, absent before the first accepted record.
+    pub as_of: Option<Millis>,
+    /// The records below these offsets are counted, and no others.
+    pub offsets: Offsets,
+    /// When that commit was made, by the committing machine's clock.
+    pub committed_at: Option<Millis>,
+    /// Which instance made it (or, before its first commit, took the fence).
+    pub instance: String,
+    /// Raised by each new instance; an older instance can no longer commit.
+    pub fence: i64,
+}
+
+/// What a store's state was built from: the document `origin` of `pipeline_state`, written with the first commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where each partition was begun; partitions that appear later begin at 0 or at their entry here.
+    pub offsets: Offsets,
+    /// The source and every setting that decides a record's outcome or a row's content, as one line of text.
+    pub configuration: String,
+}
+
+/// Everything that one epoch changes. Writing it twice is the same as writing it once.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The epoch that follows; greater than the stored one.
+    pub epoch: u64,
+    /// As in [`Progress`].
+    pub as_of: Option<Millis>,
+    /// As in [`Progress`].
+    pub offsets: Offsets,
+    /// As in [`Progress`].
+    pub committed_at: Millis,
+    /// Documents to insert or replace, at most one per `_id` in a commit.
+    pub upserts: Vec<Document>,
+    /// Documents to delete; none of them is among `upserts`.
+    pub deletes: Vec<(Collection, String)>,
+    /// Dead letters to insert; an `_id` that is there already is left alone.
+    pub dead_letters: Vec<Document>,
+    /// Present when the origin changes (the first commit, or a new partition).
+    pub origin: Option<Origin>,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The service cannot be reached or refused us, after the retries that make sense (exit code 3). The text
+    /// is one line: what was attempted, on what, and what to do; never a secret.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A newer instance holds the fence, or the store went back behind us: nothing of ours may be written any
+    /// more (exit code 5).
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// What the store holds cannot be understood (exit code 4: writing over it might lose data).
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// The writing side, owned by the committer of one instance.
+pub trait Store: Send {
+    /// Creates collections (tables) and indexes; safe to repeat.
+    fn init(&mut self) -> Result<(), StoreError>;
+
+    /// Takes the fence for `instance`: raises it by one, and returns the progress and origin found. From here on
+    /// an instance that held the fence before gets [`StoreError::Fenced`] from every commit.
+    fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError>;
+
+    /// Inserts raw_data documents, idempotently by `_id` (those that are there already are left alone), outside
+    /// any commit. They do not count until a commit's offsets pass them.
+    fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError>;
+
+    /// Makes one commit: all of it, or nothing, or [`StoreError`]. The compare-and-set on (fence, epoch) comes
+    /// first. Transient failures are retried inside with back-off; an unknown outcome is resolved by reading
+    /// `progress`. Returns only when the outcome is known.
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Every document of `real_time_metrics` with `type: "alert"`, for an instance that starts.
+    fn alerts(&mut self) -> Result<Vec<Document>, StoreError>;
+
+    /// What the store promises in this deployment, in one line for the log (transactions, or guarded writes).
+    fn guarantee(&self) -> String;
+}
+
+/// One question to a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Where to look.
+    pub collection: Option<Collection>,
+    /// `type` equals.
+    pub type_is: Option<String>,
+    /// `granularity` equals.
+    pub granularity: Option<String>,
+    /// `timestamp` at or after.
+    pub from: Option<Millis>,
+    /// `timestamp` before.
+    pub to: Option<Millis>,
+    /// A field of the sub-document `key` equals, as (field, text).
+    pub key: Option<(String, String)>,
+    /// Top-level text fields that equal, as (field, text): `state`, `kind`, `reason`, `topic`, `status` …
+    pub equals: Vec<(String, String)>,
+    /// Sort by these fields (true = descending), then by `_id`. The empty list sorts by `_id`.
+    pub order: Vec<(String, bool)>,
+    /// At most this many; absent = 10,000.
+    pub limit: Option<usize>,
+}
+
+/// The reading side. Cheap enough to keep one per reader thread.
+pub trait StoreReader: Send {
+    /// Answers all queries as of one committed epoch, together with that epoch's progress (absent before the
+    /// first commit).
+    fn read(&mut self, queries: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), StoreError>;
+}
