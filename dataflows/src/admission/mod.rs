@@ -1,0 +1,194 @@
+//! Admission: what becomes of a record, decided from the record and the earlier records of its own partition, so
+//! that any replay, any batching and any number of workers decide the same.
+//!
+//! One [`Partition`] holds a partition's clock and what it must remember. Records are given to it in offset order.
+//! It emits facts: what the record adds to, and takes from, the collections that the views are functions of.
+//! Reading bytes is not its business; nor is anything of another partition.
+
+mod intern;
+mod sales;
+mod stock;
+
+use crate::inputs::StockCandidate;
+use crate::records::{Activity, Millis, Outcome, Reason, Sale, StockLevel, Topic};
+
+use self::sales::KnownSales;
+use self::stock::CurrentLevels;
+
+/// The windows that admission goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdmissionSettings {
+    /// A sale or an activity older than the partition clock less this is late; a transaction_id is known as long.
+    pub correction_window: Millis,
+    /// A record dated after its Kafka timestamp by more than this is quarantined.
+    pub max_future: Millis,
+}
+
+/// A change to the collections of facts. The number is +1 or -1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A sale comes into force, or goes out of it.
+    Sale(Sale, i64),
+    /// An activity is accepted.
+    Activity(Activity),
+    /// A stock level becomes this partition's candidate for its product and warehouse, or is so no more.
+    Stock(StockCandidate, i64),
+}
+
+/// What was read of a record, before admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading<'a> {
+    /// A row of `sales`.
+    Sale(Sale),
+    /// A row of `user_activity`.
+    Activity(Activity),
+    /// A row of `inventory`.
+    StockLevel(StockLevel),
+    /// No value. A key of no bytes is no key.
+    Tombstone(Option<&'a [u8]>),
+    /// A value that cannot be read.
+    Unreadable(Reason),
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Why it is a dead letter, if it is one.
+    pub reason: Option<Reason>,
+}
+
+impl Decision {
+    const fn of(outcome: Outcome) -> Decision {
+        let reason = match outcome {
+            Outcome::Late => Some(Reason::Late),
+            Outcome::Quarantined => Some(Reason::FutureTimestamp),
+            _ => None,
+        };
+        Decision { outcome, reason }
+    }
+
+    const fn rejected(reason: Reason) -> Decision {
+        Decision { outcome: Outcome::Rejected, reason: Some(reason) }
+    }
+}
+
+/// What one partition remembers.
+#[derive(Debug)]
+enum Memory {
+    Sales(KnownSales),
+    Activity,
+    Inventory(CurrentLevels),
+}
+
+/// The admission of one partition.
+#[derive(Debug)]
+pub struct Partition {
+    number: i32,
+    settings: AdmissionSettings,
+    clock: Option<Millis>,
+    memory: Memory,
+}
+
+impl Partition {
+    /// A partition that has given no record yet.
+    pub fn new(topic: Topic, number: i32, settings: AdmissionSettings) -> Partition {
+        let memory = match topic {
+            Topic::Sales => Memory::Sales(KnownSales::default()),
+            Topic::UserActivity => Memory::Activity,
+            Topic::Inventory => Memory::Inventory(CurrentLevels::default()),
+        };
+        Partition { number, settings, clock: None, memory }
+    }
+
+    /// The greatest event time of an accepted or correcting record so far.
+    pub fn clock(&self) -> Option<Millis> {
+        self.clock
+    }
+
+    /// How many transactions or stock rows it remembers.
+    pub fn remembered(&self) -> usize {
+        match &self.memory {
+            Memory::Sales(known) => known.len(),
+            Memory::Activity => 0,
+            Memory::Inventory(levels) => levels.len(),
+        }
+    }
+
+    /// Decides what becomes of the partition's next record. `kafka_timestamp` is absent where Kafka gave none.
+    ///
+    /// A reading of another topic's type is a bug of the caller and panics.
+    pub fn admit(
+        &mut self,
+        reading: Reading<'_>,
+        offset: i64,
+        kafka_timestamp: Option<Millis>,
+        emit: &mut impl FnMut(Fact),
+    ) -> Decision {
+        let outcome = match (reading, &mut self.memory) {
+            (Reading::Unreadable(reason), _) => return Decision::rejected(reason),
+            (Reading::Tombstone(None | Some([])), _) | (Reading::Tombstone(_), Memory::Activity) => {
+                return Decision::rejected(Reason::NullValue);
+            }
+            (Reading::Tombstone(Some(key)), Memory::Sales(known)) => {
+                let oldest = self.clock.map(|clock| clock - self.settings.correction_window);
+                known.cancel(key, oldest, emit);
+                return Decision::of(Outcome::Cancelled);
+            }
+            (Reading::Tombstone(Some(key)), Memory::Inventory(levels)) => {
+                levels.cancel(key, self.number, emit);
+                return Decision::of(Outcome::Cancelled);
+            }
+            (Reading::Sale(sale), Memory::Sales(known)) => {
+                let oldest = self.clock.map(|clock| clock - self.settings.correction_window);
+                let at = sale.timestamp;
+                if oldest.is_some_and(|oldest| at < oldest) {
+                    Outcome::Late
+                } else if is_future(at, kafka_timestamp, self.settings.max_future) {
+                    Outcome::Quarantined
+                } else {
+                    let outcome = known.admit(sale, oldest, emit);
+                    if outcome != Outcome::Duplicate {
+                        let clock = self.clock.map_or(at, |clock| clock.max(at));
+                        self.clock = Some(clock);
+                        known.forget_before(clock - self.settings.correction_window, self.settings.correction_window);
+                    }
+                    outcome
+                }
+            }
+            (Reading::Activity(activity), Memory::Activity) => {
+                let oldest = self.clock.map(|clock| clock - self.settings.correction_window);
+                let at = activity.timestamp;
+                if oldest.is_some_and(|oldest| at < oldest) {
+                    Outcome::Late
+                } else if is_future(at, kafka_timestamp, self.settings.max_future) {
+                    Outcome::Quarantined
+                } else {
+                    emit(Fact::Activity(activity));
+                    self.clock = Some(self.clock.map_or(at, |clock| clock.max(at)));
+                    Outcome::Accepted
+                }
+            }
+            (Reading::StockLevel(level), Memory::Inventory(levels)) => {
+                let at = level.last_updated;
+                if is_future(at, kafka_timestamp, self.settings.max_future) {
+                    Outcome::Quarantined
+                } else {
+                    levels.admit(level, self.number, offset, emit);
+                    self.clock = Some(self.clock.map_or(at, |clock| clock.max(at)));
+                    Outcome::Accepted
+                }
+            }
+            (reading, memory) => panic!("partition with {memory:?} was given {reading:?}"),
+        };
+        Decision::of(outcome)
+    }
+}
+
+fn is_future(event_time: Millis, kafka_timestamp: Option<Millis>, max_future: Millis) -> bool {
+    kafka_timestamp.is_some_and(|kafka| event_time > kafka.saturating_add(max_future))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The transactions a partition knows: the row in force of each, as long as it can be corrected.
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::Fact;
+use super::intern::{Interner, Symbol};
+use crate::records::{Millis, Money, Outcome, Sale, Text};
+
+/// A sale without its transaction_id, its texts in the partition's dictionary: 48 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Row {
+    user_id: Symbol,
+    product_id: Symbol,
+    payment_method: Symbol,
+    store_id: Symbol,
+    category: Symbol,
+    /// |quantity| <= 10^9.
+    quantity: i32,
+    unit_price: Money,
+    total_amount: Money,
+    timestamp: Millis,
+}
+
+impl Row {
+    const fn symbols(&self) -> [Symbol; 5] {
+        [self.user_id, self.product_id, self.payment_method, self.store_id, self.category]
+    }
+}
+
+/// The known transactions of one partition.
+#[derive(Debug, Default)]
+pub(super) struct KnownSales {
+    rows: HashMap<Text, Row>,
+    texts: Interner,
+    /// Rows older than this have been dropped from memory; whether a row is known never depends on it.
+    forgotten_before: Option<Millis>,
+}
+
+/// How many times within a correction window the rows that are known no more are looked for: memory holds rows of
+/// at most 17/16 of the window.
+const SWEEPS_PER_WINDOW: i64 = 16;
+
+impl KnownSales {
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Takes a sale that is neither late nor from the future. Rows before `oldest` are known no more.
+    pub(super) fn admit(&mut self, sale: Sale, oldest: Option<Millis>, emit: &mut impl FnMut(Fact)) -> Outcome {
+        let row = intern(&mut self.texts, &sale);
+        let (old, outcome) = match self.rows.entry(sale.transaction_id.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(row);
+                (None, Outcome::Accepted)
+            }
+            Entry::Occupied(mut entry) => {
+                let old = *entry.get();
+                let known = oldest.is_none_or(|oldest| old.timestamp >= oldest);
+                if known && old == row {
+                    release(&mut self.texts, &row);
+                    return Outcome::Duplicate;
+                }
+                entry.insert(row);
+                if known {
+                    emit(Fact::Sale(restore(&self.texts, sale.transaction_id.clone(), &old), -1));
+                }
+                (Some(old), if known { Outcome::Correction } else { Outcome::Accepted })
+            }
+        };
+        if let Some(old) = old {
+            release(&mut self.texts, &old);
+        }
+        emit(Fact::Sale(sale, 1));
+        outcome
+    }
+
+    /// Cancels the transaction of that key, if it is known.
+    pub(super) fn cancel(&mut self, key: &[u8], oldest: Option<Millis>, emit: &mut impl FnMut(Fact)) {
+        let Ok(key) = std::str::from_utf8(key) else { return };
+        let Some((transaction_id, row)) = self.rows.remove_entry(key) else { return };
+        if oldest.is_none_or(|oldest| row.timestamp >= oldest) {
+            emit(Fact::Sale(restore(&self.texts, transaction_id, &row), -1));
+        }
+        release(&mut self.texts, &row);
+    }
+
+    /// Drops rows before `oldest` from memory, now and then.
+    pub(super) fn forget_before(&mut self, oldest: Millis, window: Millis) {
+        let due = self.forgotten_before.is_none_or(|before| oldest.saturating_sub(before) > window / SWEEPS_PER_WINDOW);
+        if !due {
+            return;
+        }
+        if self.forgotten_before.is_some() {
+            let texts = &mut self.texts;
+            self.rows.retain(|_, row| {
+                let keep = row.timestamp >= oldest;
+                if !keep {
+                    release(texts, row);
+                }
+                keep
+            });
+            if self.rows.len() < self.rows.capacity() / 4 {
+                self.rows.shrink_to(self.rows.len() * 2);
+            }
+        }
+        self.forgotten_before = Some(oldest);
+    }
+
+    #[cfg(test)]
+    pub(super) fn texts(&self) -> usize {
+        self.texts.len()
+    }
+}
+
+fn intern(texts: &mut Interner, sale: &Sale) -> Row {
+    Row {
+        user_id: texts.acquire(&sale.user_id),
+        product_id: texts.acquire(&sale.product_id),
+        payment_method: texts.acquire(&sale.payment_method),
+        store_id: texts.acquire(&sale.store_id),
+        category: texts.acquire(&sale.category),
+        quantity: i32::try_from(sale.quantity).expect("|quantity| <= 10^9 is held by the codec"),
+        unit_price: sale.unit_price,
+        total_amount: sale.total_amount,
+        timestamp: sale.timestamp,
+    }
+}
+
+fn release(texts: &mut Interner, row: &Row) {
+    row.symbols().into_iter().for_each(|symbol| texts.release(symbol));
+}
+
+fn restore(texts: &Interner, transaction_id: Text, row: &Row) -> Sale {
+    Sale {
+        transaction_id,
+        user_id: texts.text(row.user_id).clone(),
+        product_id: texts.text(row.product_id).clone(),
+        quantity: i64::from(row.quantity),
+        unit_price: row.unit_price,
+        total_amount: row.total_amount,
+        payment_method: texts.text(row.payment_method).clone(),
+        timestamp: row.timestamp,
+        store_id: texts.text(row.store_id).clone(),
+        category: texts.text(row.category).clone(),
+    }
+}

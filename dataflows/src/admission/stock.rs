@@ -1,0 +1,53 @@
+//! The stock levels that one partition holds for the current ones.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+
+use super::Fact;
+use crate::inputs::StockCandidate;
+use crate::records::{StockLevel, Text};
+
+/// By product and warehouse the candidate with the greatest (last_updated, offset) since the product's last
+/// tombstone in this partition.
+#[derive(Debug, Default)]
+pub(super) struct CurrentLevels {
+    /// Ordered within a product, so that a tombstone retracts in one order always.
+    products: HashMap<Text, BTreeMap<Text, (i64, StockLevel)>>,
+    rows: usize,
+}
+
+impl CurrentLevels {
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Takes a level; it becomes the candidate unless an earlier record was updated later.
+    pub(super) fn admit(&mut self, level: StockLevel, partition: i32, offset: i64, emit: &mut impl FnMut(Fact)) {
+        let warehouses = self.products.entry(level.product_id.clone()).or_default();
+        let slot = warehouses.get_mut(&level.warehouse_id);
+        match slot {
+            Some((_, current)) if current.last_updated > level.last_updated => {}
+            Some(slot) => {
+                let (old_offset, old) = std::mem::replace(slot, (offset, level.clone()));
+                emit(Fact::Stock(StockCandidate { level: old, partition, offset: old_offset }, -1));
+                emit(Fact::Stock(StockCandidate { level, partition, offset }, 1));
+            }
+            None => {
+                warehouses.insert(level.warehouse_id.clone(), (offset, level.clone()));
+                self.rows += 1;
+                emit(Fact::Stock(StockCandidate { level, partition, offset }, 1));
+            }
+        }
+    }
+
+    /// Forgets the rows of a product.
+    pub(super) fn cancel(&mut self, key: &[u8], partition: i32, emit: &mut impl FnMut(Fact)) {
+        let Ok(product) = std::str::from_utf8(key) else { return };
+        let Some(warehouses) = self.products.remove(product) else { return };
+        self.rows -= warehouses.len();
+        for (offset, level) in warehouses.into_values() {
+            emit(Fact::Stock(StockCandidate { level, partition, offset }, -1));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The whole graph, as a table of contents: inputs, shared arrangements, views, rows.
+
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::operators::{ConnectLoop, Feedback};
+
+use crate::arrangements::{Arrangements, Rollups};
+use crate::cells::{activity_cells, product_cells, sales_cells};
+use crate::clock;
+use crate::inputs::Inputs;
+use crate::operators::{combine, publish, sweep};
+use crate::outputs::{RollupKey, RowBody, RowKey, Rows};
+use crate::records::{Millis, StockLevel, Topic};
+use crate::time::Tick;
+use crate::views::Contributions;
+use crate::views::active_users::active_users;
+use crate::views::activity_by_type::activity_by_type;
+use crate::views::data_quality::data_quality;
+use crate::views::inventory_summary::inventory_summary;
+use crate::views::sales_all::sales_all;
+use crate::views::sales_by_category::sales_by_category;
+use crate::views::sales_by_payment_method::sales_by_payment_method;
+use crate::views::sales_by_product::sales_by_product;
+use crate::views::sales_by_store::sales_by_store;
+use crate::views::sales_last::sales_last;
+use crate::views::sales_total::sales_total;
+use crate::views::stock::stock;
+use crate::views::stock_alerts::stock_alerts;
+use crate::views::top_products::top_products;
+
+/// What the views depend on beside the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long after an event its partition still takes corrections.
+    pub correction_window: Millis,
+}
+
+/// Builds every view over `inputs` and returns all their rows.
+///
+/// Each worker calls it once, in the same scope, with the same settings.
+pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'scope> {
+    let Inputs { sales, activities, stock: candidates, clocks, quality } = inputs;
+    let scope = sales.scope();
+
+    // Times.
+    let as_of = clock::as_of(clocks.clone());
+    let as_of_minute = clock::as_of_minute(as_of.clone());
+    let live_windows = clock::live_windows(as_of_minute.clone());
+    let window = settings.correction_window;
+    let sales_final = clock::final_before(clocks.clone(), &[Topic::Sales], window, "Final: sales");
+    let activity_final = clock::final_before(clocks, &[Topic::UserActivity], window, "Final: activity");
+
+    // Cells: a record is looked at once per family of views.
+    let sales_cells = sales_cells(sales.clone());
+    let [product_minutes, product_hours, product_days] = product_cells(sales);
+    let activity_cells = activity_cells(activities.clone());
+
+    // Shared arrangements.
+    let sales_rollups = sales_total(sales_cells.clone())
+        .concat(sales_by_category(sales_cells.clone()))
+        .concat(sales_by_store(sales_cells.clone()))
+        .concat(sales_by_payment_method(sales_cells.clone()))
+        .concat(sales_by_product(product_hours.clone(), product_days));
+    let (dead_products, swept) = scope.feedback(1);
+    let live_products = product_minutes.concat(product_hours).concat(swept.as_collection());
+    let arrangements = Arrangements {
+        sales_rollups: arrange_rollups(sales_rollups, "Sales rollups"),
+        activity_rollups: arrange_rollups(activity_by_type(activity_cells), "Activity rollups"),
+        user_rollups: arrange_rollups(active_users(activities), "User rollups"),
+        live_products: live_products.arrange_by_key_named("Live products"),
+        live_windows: live_windows.clone().arrange_by_self_named("Live windows"),
+    };
+    sweep(arrangements.live_products.clone(), as_of_minute, "Sweep: live products").inner.connect_loop(dead_products);
+
+    // Rows.
+    let stock = stock(candidates);
+    let sales_views = publish(arrangements.sales_rollups.clone(), sales_final, "Publish: sales")
+        .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Sales(measures, is_final)));
+    let activity_final_rows =
+        publish(arrangements.activity_rollups.clone(), activity_final.clone(), "Publish: activity")
+            .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Activity(measures, is_final)));
+    let user_views = publish(arrangements.user_rollups.clone(), activity_final, "Publish: users")
+        .map(|(key, users, is_final)| (RowKey::Rollup(key), RowBody::Users(users, is_final)));
+    sales_views
+        .concat(activity_final_rows)
+        .concat(user_views)
+        .concat(sales_all(sales_cells))
+        .concat(sales_last(arrangements.sales_rollups.clone(), live_windows))
+        .concat(top_products(&arrangements))
+        .concat(inventory_summary(stock.clone()))
+        .concat(stock_alerts(stock.clone()))
+        .concat(stock_rows(stock))
+        .concat(data_quality(quality))
+        .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))))
+}
+
+fn stock_rows<'scope>(stock: VecCollection<'scope, Tick, StockLevel, i64>) -> Rows<'scope> {
+    stock.map(|level| {
+        let StockLevel { product_id, warehouse_id, .. } = &level;
+        let key = crate::outputs::StockKey { product_id: product_id.clone(), warehouse_id: warehouse_id.clone() };
+        (RowKey::Stock(key), RowBody::Stock(Box::new(level)))
+    })
+}
+
+/// Sums contributions on this worker, then arranges what is left by row.
+fn arrange_rollups<'scope, M>(contributions: Contributions<'scope, M>, name: &str) -> Rollups<'scope, M>
+where
+    M: differential_dataflow::ExchangeData + Semigroup,
+{
+    combine(contributions, &format!("Combine: {name}"), |key: RollupKey, measures: M, give| give(key, measures))
+        .arrange_by_self_named(name)
+}

@@ -1,0 +1,58 @@
+//! The times that views depend on, computed from the partition clocks and nothing else.
+
+use differential_dataflow::VecCollection;
+
+use crate::inputs::PartitionClock;
+use crate::operators::FinalBefore;
+use crate::records::{Millis, Topic};
+use crate::time::{Diff, Granularity, LiveRange, Tick, Window};
+
+/// The greatest partition clock over all topics; empty before the first accepted record. Never goes back.
+pub fn as_of<'scope>(
+    clocks: VecCollection<'scope, Tick, PartitionClock, Diff>,
+) -> VecCollection<'scope, Tick, Millis, Diff> {
+    clocks
+        .flat_map(|(_partition, clock)| clock.map(|clock| ((), clock)))
+        .reduce_named("As of", |(), clocks, output| {
+            if let Some((latest, _)) = clocks.last() {
+                output.push((**latest, 1));
+            }
+        })
+        .map(|((), latest)| latest)
+}
+
+/// `as_of` cut to its minute, which moves once a minute: what live ranges depend on.
+pub fn as_of_minute<'scope>(
+    as_of: VecCollection<'scope, Tick, Millis, Diff>,
+) -> VecCollection<'scope, Tick, Millis, Diff> {
+    as_of
+        .map(|instant| ((), Granularity::Minute.start(instant)))
+        .reduce_named("As of: minute", |(), minutes, output| output.push((*minutes[0].0, 1)))
+        .map(|((), minute)| minute)
+}
+
+/// The windows that the sliding metrics are made of.
+pub fn live_windows<'scope>(
+    as_of_minute: VecCollection<'scope, Tick, Millis, Diff>,
+) -> VecCollection<'scope, Tick, Window, Diff> {
+    as_of_minute.flat_map(|minute| LiveRange::ALL.into_iter().flat_map(move |range| range.windows(minute)))
+}
+
+/// The instant before which no record of `topics` can change a window any more: the least clock of their
+/// partitions less the correction window, cut to its minute (every window ends at a whole minute). A partition
+/// that has given a record but has no clock yet holds everything open.
+pub fn final_before<'scope>(
+    clocks: VecCollection<'scope, Tick, PartitionClock, Diff>,
+    topics: &'static [Topic],
+    correction_window: Millis,
+    name: &str,
+) -> VecCollection<'scope, Tick, FinalBefore, Diff> {
+    clocks
+        .filter(move |((topic, _), _)| topics.contains(topic))
+        .map(|(_partition, clock)| ((), clock))
+        .reduce_named(name, move |(), clocks, output| {
+            let least = clocks[0].0.map(|clock| Granularity::Minute.start(clock - correction_window));
+            output.push((least, 1));
+        })
+        .map(|((), least)| least)
+}

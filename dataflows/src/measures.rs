@@ -1,0 +1,159 @@
+//! What rollups sum. A measure rides in the *difference* of its collection, so that a key costs constant space
+//! however many records it holds, and a retraction is an ordinary addition.
+//!
+//! Counts are `i64`: a partition would need 9.2 x 10^9 records of the greatest quantity to overflow one, and an
+//! overflow panics (`overflow-checks`) rather than wraps. Money is summed in `i128`, which 10^15 per record
+//! cannot overflow.
+
+use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
+use serde::{Deserialize, Serialize};
+
+use crate::records::{Outcome, Reason, Sale};
+
+/// Implements the group operations field by field.
+macro_rules! measures {
+    ($name:ident { $($field:ident),+ }) => {
+        impl IsZero for $name {
+            #[inline]
+            fn is_zero(&self) -> bool {
+                $(self.$field == 0)&&+
+            }
+        }
+
+        impl Semigroup for $name {
+            #[inline]
+            fn plus_equals(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+            }
+        }
+
+        impl Monoid for $name {
+            #[inline]
+            fn zero() -> Self {
+                Self::default()
+            }
+        }
+
+        impl Abelian for $name {
+            #[inline]
+            fn negate(&mut self) {
+                $(self.$field = -self.$field;)+
+            }
+        }
+
+        impl Multiply<i64> for $name {
+            type Output = Self;
+            #[inline]
+            fn multiply(mut self, times: &i64) -> Self {
+                $(self.$field = self.$field.checked_mul((*times).into()).expect("a measure overflows");)+
+                self
+            }
+        }
+    };
+}
+
+/// What is summed over sales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SalesMeasures {
+    /// Rows in force.
+    pub transactions: i64,
+    /// Sum of quantity.
+    pub units: i64,
+    /// Sum of total_amount, in 1/10,000.
+    pub revenue: i128,
+}
+measures!(SalesMeasures { transactions, units, revenue });
+
+impl SalesMeasures {
+    /// What one row adds.
+    pub fn of(sale: &Sale) -> SalesMeasures {
+        SalesMeasures { transactions: 1, units: sale.quantity, revenue: i128::from(sale.total_amount.0) }
+    }
+}
+
+/// What is summed over activities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActivityMeasures {
+    /// Records.
+    pub events: i64,
+    /// Sum of amount, an absent one counted as 0, in 1/10,000.
+    pub amount: i128,
+}
+measures!(ActivityMeasures { events, amount });
+
+/// What is summed over current stock rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InventoryMeasures {
+    /// Distinct products.
+    pub products: i64,
+    /// Rows, one per product and warehouse.
+    pub rows: i64,
+    /// Sum of current_stock.
+    pub units: i64,
+    /// Rows with current_stock <= 0.
+    pub out_of_stock: i64,
+    /// Rows with 0 < current_stock <= reorder_level.
+    pub low_stock: i64,
+}
+measures!(InventoryMeasures { products, rows, units, out_of_stock, low_stock });
+
+/// How many records had which outcome, and how many dead letters have which reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QualityMeasures {
+    /// By [`Outcome::ALL`]'s order.
+    pub outcomes: [i64; Outcome::ALL.len()],
+    /// By [`Reason::ALL`]'s order.
+    pub reasons: [i64; Reason::ALL.len()],
+}
+
+impl QualityMeasures {
+    /// What one record adds.
+    pub fn of(outcome: Outcome, reason: Option<Reason>) -> QualityMeasures {
+        let mut measures = QualityMeasures::default();
+        measures.outcomes[outcome as usize] = 1;
+        if let Some(reason) = reason {
+            measures.reasons[reason as usize] = 1;
+        }
+        measures
+    }
+
+    fn counts(&self) -> impl Iterator<Item = &i64> {
+        self.outcomes.iter().chain(&self.reasons)
+    }
+
+    fn counts_mut(&mut self) -> impl Iterator<Item = &mut i64> {
+        self.outcomes.iter_mut().chain(&mut self.reasons)
+    }
+}
+
+impl IsZero for QualityMeasures {
+    fn is_zero(&self) -> bool {
+        self.counts().all(|count| *count == 0)
+    }
+}
+
+impl Semigroup for QualityMeasures {
+    fn plus_equals(&mut self, other: &Self) {
+        self.counts_mut().zip(other.counts()).for_each(|(count, more)| *count += more);
+    }
+}
+
+impl Monoid for QualityMeasures {
+    fn zero() -> Self {
+        Self::default()
+    }
+}
+
+impl Abelian for QualityMeasures {
+    fn negate(&mut self) {
+        self.counts_mut().for_each(|count| *count = -*count);
+    }
+}
+
+impl Multiply<i64> for QualityMeasures {
+    type Output = Self;
+    fn multiply(mut self, times: &i64) -> Self {
+        self.counts_mut().for_each(|count| *count *= times);
+        self
+    }
+}

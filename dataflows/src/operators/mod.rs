@@ -1,0 +1,13 @@
+//! Operators that differential dataflow does not have, each a general one: none of them knows a view.
+
+mod combine;
+mod default_row;
+mod publish;
+mod sweep;
+mod top;
+
+pub use combine::combine;
+pub use default_row::with_default;
+pub use publish::{FinalBefore, publish};
+pub use sweep::sweep;
+pub use top::top;

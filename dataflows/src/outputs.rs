@@ -1,0 +1,209 @@
+//! What leaves the graph: rows, each under the key of the document it becomes.
+
+use differential_dataflow::VecCollection;
+use serde::{Deserialize, Serialize};
+
+use crate::measures::{ActivityMeasures, InventoryMeasures, QualityMeasures, SalesMeasures};
+use crate::records::{Millis, StockLevel, Text};
+use crate::time::{Diff, LiveRange, Tick, Window};
+
+/// A windowed view of `aggregated_data`, by its `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum View {
+    /// All sales.
+    SalesTotal,
+    /// Sales by category.
+    SalesByCategory,
+    /// Sales by store_id.
+    SalesByStore,
+    /// Sales by payment_method.
+    SalesByPaymentMethod,
+    /// Sales by product_id.
+    SalesByProduct,
+    /// Activities by activity_type.
+    ActivityByType,
+    /// Distinct users with any activity.
+    ActiveUsers,
+}
+
+impl View {
+    /// Every windowed view.
+    pub const ALL: [View; 7] = [
+        View::SalesTotal,
+        View::SalesByCategory,
+        View::SalesByStore,
+        View::SalesByPaymentMethod,
+        View::SalesByProduct,
+        View::ActivityByType,
+        View::ActiveUsers,
+    ];
+
+    /// The document's `type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            View::SalesTotal => "sales_total",
+            View::SalesByCategory => "sales_by_category",
+            View::SalesByStore => "sales_by_store",
+            View::SalesByPaymentMethod => "sales_by_payment_method",
+            View::SalesByProduct => "sales_by_product",
+            View::ActivityByType => "activity_by_type",
+            View::ActiveUsers => "active_users",
+        }
+    }
+
+    /// The field of the document's `key`, if the view has one.
+    pub const fn key_field(self) -> Option<&'static str> {
+        match self {
+            View::SalesTotal | View::ActiveUsers => None,
+            View::SalesByCategory => Some("category"),
+            View::SalesByStore => Some("store_id"),
+            View::SalesByPaymentMethod => Some("payment_method"),
+            View::SalesByProduct => Some("product_id"),
+            View::ActivityByType => Some("activity_type"),
+        }
+    }
+}
+
+/// What a row of a windowed view is about. Ordered window first: a window's rows are a range of keys.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RollupKey {
+    /// The window.
+    pub window: Window,
+    /// The view.
+    pub view: View,
+    /// The value of the view's key field; empty if it has none.
+    pub key: Text,
+}
+
+/// A metric of `real_time_metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Metric {
+    /// All sales in force.
+    SalesAll,
+    /// Sales of the last hour or the last 24 hours.
+    SalesLast(LiveRange),
+    /// The products with the most revenue in the last hour or the last 24 hours.
+    TopProducts(LiveRange),
+    /// Stock over all rows.
+    InventorySummary,
+    /// Outcomes and reasons.
+    DataQuality,
+}
+
+impl Metric {
+    /// Every metric.
+    pub const ALL: [Metric; 7] = [
+        Metric::SalesAll,
+        Metric::SalesLast(LiveRange::LastHour),
+        Metric::SalesLast(LiveRange::Last24Hours),
+        Metric::TopProducts(LiveRange::LastHour),
+        Metric::TopProducts(LiveRange::Last24Hours),
+        Metric::InventorySummary,
+        Metric::DataQuality,
+    ];
+
+    /// The document's `name`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Metric::SalesAll => "sales_all",
+            Metric::SalesLast(LiveRange::LastHour) => "sales_last_hour",
+            Metric::SalesLast(LiveRange::Last24Hours) => "sales_last_24h",
+            Metric::TopProducts(LiveRange::LastHour) => "top_products_last_hour",
+            Metric::TopProducts(LiveRange::Last24Hours) => "top_products_last_24h",
+            Metric::InventorySummary => "inventory_summary",
+            Metric::DataQuality => "data_quality",
+        }
+    }
+}
+
+/// What an alert warns of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AlertKind {
+    /// current_stock <= 0.
+    OutOfStock,
+    /// 0 < current_stock <= reorder_level.
+    LowStock,
+}
+
+impl AlertKind {
+    /// Every kind.
+    pub const ALL: [AlertKind; 2] = [AlertKind::OutOfStock, AlertKind::LowStock];
+
+    /// The document's `kind`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AlertKind::OutOfStock => "out_of_stock",
+            AlertKind::LowStock => "low_stock",
+        }
+    }
+
+    /// The document's `severity`.
+    pub const fn severity(self) -> &'static str {
+        match self {
+            AlertKind::OutOfStock => "critical",
+            AlertKind::LowStock => "warning",
+        }
+    }
+}
+
+/// A product in a warehouse.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StockKey {
+    /// The product.
+    pub product_id: Text,
+    /// The warehouse.
+    pub warehouse_id: Text,
+}
+
+/// Which document a row becomes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowKey {
+    /// A document of `aggregated_data`.
+    Rollup(RollupKey),
+    /// A metric.
+    Metric(Metric),
+    /// A current inventory row.
+    Stock(StockKey),
+    /// A condition that an alert is open for.
+    Alert(AlertKind, StockKey),
+    /// The greatest partition clock; not a document of its own.
+    AsOf,
+}
+
+/// A product in a ranking.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RankedProduct {
+    /// The product.
+    pub product_id: Text,
+    /// Its revenue, in 1/10,000.
+    pub revenue: i128,
+    /// Its units.
+    pub units: i64,
+}
+
+/// What the document says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowBody {
+    /// Sums over sales, and whether the window is final. Metrics are never final.
+    Sales(SalesMeasures, bool),
+    /// Sums over activities, and whether the window is final.
+    Activity(ActivityMeasures, bool),
+    /// Distinct users, and whether the window is final.
+    Users(i64, bool),
+    /// A ranking, best first, at most 10.
+    Ranking(Vec<RankedProduct>),
+    /// Sums over stock rows.
+    Inventory(InventoryMeasures),
+    /// Counts of outcomes and reasons.
+    Quality(Box<QualityMeasures>),
+    /// The stock row, or the stock row that the alert's condition holds for.
+    Stock(Box<StockLevel>),
+    /// An instant.
+    Instant(Millis),
+}
+
+/// A row: at every epoch, at most one per key is in force.
+pub type Row = (RowKey, RowBody);
+
+/// Every row of every view, as one collection.
+pub type Rows<'scope> = VecCollection<'scope, Tick, Row, Diff>;

@@ -1,0 +1,41 @@
+//! `active_users`: how many different users did anything?
+//!
+//! ```sql
+//! SELECT window, count(DISTINCT user_id) AS users FROM user_activity GROUP BY window
+//! ```
+//!
+//! Granularities: hour, day. Key: none. A window without activity has no row.
+//! State: one entry per user and hour, one per user and day (a day's users are the distinct users of its hours,
+//! so a user's every further hour costs the day one count), and one per row in `user_rollups`.
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::operators::ThresholdTotal;
+
+use crate::operators::combine;
+use crate::outputs::View;
+use crate::records::{Activity, Text};
+use crate::time::{Diff, Granularity, Tick, Window};
+use crate::views::{Contributions, rollup};
+
+/// What each user present in an hour or a day adds to the view's rows.
+pub fn active_users<'scope>(activities: VecCollection<'scope, Tick, Activity, Diff>) -> Contributions<'scope, i64> {
+    let hours = combine(activities, "Combine: users by hour", |activity: Activity, difference, give| {
+        give((Window::of(Granularity::Hour, activity.timestamp), activity.user_id), difference);
+    });
+    let hours = distinct(hours, "Active users: hours");
+    let days = combine(hours.clone(), "Combine: users by day", |(window, user): (Window, Text), difference, give| {
+        give((Window::of(Granularity::Day, window.start), user), difference);
+    });
+    let days = distinct(days, "Active users: days");
+    hours.concat(days).map(|(window, _user)| rollup(View::ActiveUsers, window, Text::default()))
+}
+
+fn distinct<'scope>(
+    users: VecCollection<'scope, Tick, (Window, Text), Diff>,
+    name: &str,
+) -> VecCollection<'scope, Tick, (Window, Text), Diff> {
+    users.arrange_by_self_named(name).threshold_total(|user, count: &Diff| {
+        assert!(*count > 0, "{user:?} is active {count} times");
+        1
+    })
+}

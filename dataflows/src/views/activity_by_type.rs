@@ -1,0 +1,19 @@
+//! `activity_by_type`: how much of each kind of activity was there?
+//!
+//! ```sql
+//! SELECT window, activity_type, count(*) AS events, sum(coalesce(amount, 0)) AS amount
+//! FROM user_activity GROUP BY window, activity_type
+//! ```
+//!
+//! Granularities: minute, hour, day. Key: activity_type, an unknown one under its own name.
+//! State: one entry per row, in the arrangement `activity_rollups`.
+
+use crate::cells::ActivityCells;
+use crate::measures::ActivityMeasures;
+use crate::outputs::View;
+use crate::views::{Contributions, rollup};
+
+/// What each cell adds to the view's rows.
+pub fn activity_by_type<'scope>(cells: ActivityCells<'scope>) -> Contributions<'scope, ActivityMeasures> {
+    cells.map(|(window, kind)| rollup(View::ActivityByType, window, kind))
+}

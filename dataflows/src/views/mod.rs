@@ -1,0 +1,30 @@
+//! The views, one file each: the question, the SQL that would answer it, its key, its units, its state.
+
+pub mod active_users;
+pub mod activity_by_type;
+pub mod data_quality;
+pub mod inventory_summary;
+pub mod sales_all;
+pub mod sales_by_category;
+pub mod sales_by_payment_method;
+pub mod sales_by_product;
+pub mod sales_by_store;
+pub mod sales_last;
+pub mod sales_total;
+pub mod stock;
+pub mod stock_alerts;
+pub mod top_products;
+
+use differential_dataflow::VecCollection;
+
+use crate::outputs::{RollupKey, View};
+use crate::records::Text;
+use crate::time::{Tick, Window};
+
+/// What facts add to the rows of windowed views: rows as data, sums as differences.
+pub type Contributions<'scope, M> = VecCollection<'scope, Tick, RollupKey, M>;
+
+/// The row of a view.
+pub fn rollup(view: View, window: Window, key: Text) -> RollupKey {
+    RollupKey { window, view, key }
+}

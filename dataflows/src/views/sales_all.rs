@@ -1,0 +1,28 @@
+//! `sales_all`: what was ever sold?
+//!
+//! ```sql
+//! SELECT count(*) AS transactions, sum(quantity) AS units, sum(total_amount) AS revenue FROM sales
+//! ```
+//!
+//! One row, zero when there are no sales. State: one entry.
+
+use differential_dataflow::operators::CountTotal;
+
+use crate::cells::SalesCells;
+use crate::measures::SalesMeasures;
+use crate::operators::{combine, with_default};
+use crate::outputs::{Metric, RowBody, RowKey, Rows};
+use crate::time::Granularity;
+
+/// The metric's row.
+pub fn sales_all<'scope>(cells: SalesCells<'scope>) -> Rows<'scope> {
+    let row = |measures| (RowKey::Metric(Metric::SalesAll), RowBody::Sales(measures, false));
+    let sums = combine(cells, "Combine: sales, all", |cell: crate::cells::SalesCell, measures, give| {
+        if cell.window.granularity == Granularity::Day {
+            give((), measures);
+        }
+    })
+    .arrange_by_self_named("Sales, all")
+    .count_total_core();
+    with_default(sums.map(move |((), measures)| row(measures)), row(SalesMeasures::default()))
+}

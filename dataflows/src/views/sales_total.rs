@@ -1,0 +1,21 @@
+//! `sales_total`: what was sold, all in all?
+//!
+//! ```sql
+//! SELECT window, count(*) AS transactions, sum(quantity) AS units, sum(total_amount) AS revenue,
+//!        sum(total_amount) / count(*) AS average_order_value
+//! FROM sales GROUP BY window
+//! ```
+//!
+//! Granularities: minute, hour, day. Key: none. Units: pieces and 1/10,000 of the currency.
+//! A window without rows has no row here; revenue may be zero or negative where there are returns.
+//! State: one entry per row, in the arrangement `sales_rollups`.
+
+use crate::cells::SalesCells;
+use crate::outputs::View;
+use crate::records::Text;
+use crate::views::{Contributions, rollup};
+
+/// What each cell adds to the view's rows.
+pub fn sales_total<'scope>(cells: SalesCells<'scope>) -> Contributions<'scope, crate::measures::SalesMeasures> {
+    cells.map(|cell| rollup(View::SalesTotal, cell.window, Text::default()))
+}
