@@ -3,5 +3,9 @@
 pub mod codec;
 pub mod dashboard;
 pub mod document;
+pub mod engine;
+pub mod metrics;
+pub mod partitioner;
+pub mod source;
 pub mod status;
 pub mod store;

@@ -1,0 +1,408 @@
+//! The committer: complete ticks become epochs, an epoch becomes one commit.
+//!
+//! It runs on a thread of its own and is the only one that writes to the store. Ticks that wait while a commit is
+//! being made are merged into the next one. While state is being rebuilt it only listens.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
+use differential_dataflow::consolidation::consolidate;
+use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, StockKey};
+use tillflow_dataflows::records::{Millis, StockLevel};
+use tillflow_dataflows::time::Diff;
+
+use super::alerts::{AlertBook, alert_id};
+use super::documents::{Stamp, document, document_id};
+use super::drain::TickBatch;
+use super::ingest::{Consumed, DeadLetter, Note, record_id};
+use super::plan::Plan;
+use super::worker::Shared;
+use super::{EngineError, Summary, now};
+use crate::document::{Collection, Document, Value};
+use crate::status::{Phase, StatusSnapshot};
+use crate::store::{Commit, Offsets, Origin, Progress, Store};
+
+/// Row changes after which waiting ticks are not merged any further.
+const MERGE_ROWS: usize = 20_000;
+
+/// How often the status is looked at when nothing happens.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How far behind, in time at the recent rate, still counts as live.
+const LIVE_WITHIN_SECONDS: f64 = 1.0;
+
+/// The committer's state between commits.
+pub(super) struct Committer {
+    store: Box<dyn Store>,
+    shared: std::sync::Arc<Shared>,
+    epoch: u64,
+    as_of: Option<Millis>,
+    offsets: Offsets,
+    origin: Option<Origin>,
+    alerts: AlertBook,
+    /// The conditions that hold at the end of the rebuild; absent when there is none, or when it is over.
+    rebuilding: Option<BTreeMap<String, (AlertKind, StockKey, Box<StockLevel>)>>,
+    /// What the rebuild found to be written with the next commit.
+    unsettled: Vec<Document>,
+    newest: Option<Millis>,
+    summary: Summary,
+    rate: Rate,
+}
+
+/// The rate of committed records over the last few seconds.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    records: u64,
+    per_second: f64,
+}
+
+impl Rate {
+    fn add(&mut self, records: u64) {
+        self.records += records;
+        let seconds = self.since.elapsed().as_secs_f64();
+        if seconds >= 1.0 {
+            let current = self.records as f64 / seconds;
+            // Half old, half new: quiet enough to read, quick enough to believe.
+            self.per_second = if self.per_second == 0.0 { current } else { (self.per_second + current) / 2.0 };
+            (self.since, self.records) = (Instant::now(), 0);
+        }
+    }
+}
+
+/// Several ticks, taken together.
+#[derive(Default)]
+struct Merged {
+    rows: Vec<(Row, Diff)>,
+    consumed: Vec<Consumed>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Merged {
+    fn add(&mut self, batch: TickBatch) {
+        self.rows.extend(batch.rows);
+        for note in batch.notes {
+            match note {
+                Note::Consumed(consumed) => self.consumed.push(consumed),
+                Note::DeadLetter(letter) => self.dead_letters.push(*letter),
+            }
+        }
+    }
+}
+
+impl Committer {
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        progress: Progress,
+        plan: Plan,
+        alerts: AlertBook,
+        shared: std::sync::Arc<Shared>,
+    ) -> Committer {
+        Committer {
+            store,
+            shared,
+            epoch: progress.epoch,
+            as_of: progress.as_of,
+            offsets: plan.committed,
+            origin: plan.origin,
+            alerts,
+            rebuilding: plan.rebuild.then(BTreeMap::new),
+            unsettled: Vec::new(),
+            newest: None,
+            summary: Summary { epoch: progress.epoch, ..Summary::default() },
+            rate: Rate { since: Instant::now(), records: 0, per_second: 0.0 },
+        }
+    }
+
+    /// Commits until the workers have ended and everything they sent is committed. A failure makes them end, too.
+    pub(super) fn run(
+        mut self,
+        batches: &Receiver<TickBatch>,
+        raw: &Receiver<Vec<Document>>,
+    ) -> Result<Summary, EngineError> {
+        let result = self.run_until_ended(batches, raw);
+        if result.is_err() {
+            self.shared.failed.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+        result.map(|()| self.summary)
+    }
+
+    fn run_until_ended(
+        &mut self,
+        batches: &Receiver<TickBatch>,
+        raw: &Receiver<Vec<Document>>,
+    ) -> Result<(), EngineError> {
+        // A tick that was taken from the queue and belongs to the next commit.
+        let mut kept: Option<TickBatch> = None;
+        loop {
+            let first = match kept.take() {
+                Some(batch) => Ok(batch),
+                None => next(batches, raw, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
+            };
+            let first = match first {
+                Ok(batch) => batch,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.rate.add(0);
+                    self.tell(None);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            self.settle(&first);
+            if self.is_rebuilding(&first) {
+                self.shared.pending.remove(first.rows.len());
+                self.listen(first);
+                continue;
+            }
+            let (mut ticks, mut rows) = (1, first.rows.len());
+            let mut merged = Merged::default();
+            merged.add(first);
+            while rows < MERGE_ROWS {
+                let Ok(batch) = batches.try_recv() else { break };
+                if rows + batch.rows.len() > 2 * MERGE_ROWS {
+                    kept = Some(batch);
+                    break;
+                }
+                ticks += 1;
+                rows += batch.rows.len();
+                merged.add(batch);
+            }
+            // Everything of these ticks was sent before they closed.
+            while let Ok(documents) = raw.try_recv() {
+                self.store.write_raw(&documents)?;
+            }
+            self.commit(merged)?;
+            for _ in 1..ticks {
+                self.shared.pending.remove(0);
+            }
+            self.shared.pending.remove(rows);
+            self.tell(Some(()));
+        }
+        while let Ok(documents) = raw.try_recv() {
+            self.store.write_raw(&documents)?;
+        }
+        Ok(())
+    }
+
+    fn is_rebuilding(&self, batch: &TickBatch) -> bool {
+        self.rebuilding.is_some() && self.shared.gate.opened().is_none_or(|last| batch.tick <= last)
+    }
+
+    /// Takes note of a tick whose effects are in the store already.
+    fn listen(&mut self, batch: TickBatch) {
+        let Some(conditions) = &mut self.rebuilding else { return };
+        let mut rows = batch.rows;
+        consolidate(&mut rows);
+        for ((key, body), difference) in rows {
+            match (key, body) {
+                (RowKey::Alert(kind, subject), RowBody::Stock(level)) => {
+                    let id = alert_id(kind, &subject);
+                    // Sorted by key, then body: the addition of a key's new row can come before or after the
+                    // retraction of its old one, so the retraction must name what it takes.
+                    if difference > 0 {
+                        conditions.insert(id, (kind, subject, level));
+                    } else if conditions.get(&id).is_some_and(|(_, _, known)| *known == level) {
+                        conditions.remove(&id);
+                    }
+                }
+                (RowKey::AsOf, RowBody::Instant(instant)) if difference > 0 => self.as_of = Some(instant),
+                _ => {}
+            }
+        }
+        for note in batch.notes {
+            if let Note::Consumed(consumed) = note {
+                self.newest = self.newest.max(consumed.newest);
+            }
+        }
+    }
+
+    /// Ends the rebuild with the first tick after it: alerts whose conditions came or went while nobody was
+    /// looking are opened and resolved with the next commit.
+    fn settle(&mut self, batch: &TickBatch) {
+        if self.is_rebuilding(batch) {
+            return;
+        }
+        let Some(conditions) = self.rebuilding.take() else { return };
+        tracing::info!(epoch = self.epoch, "state rebuilt; going on from the committed offsets");
+        let stamp = Stamp { epoch: self.epoch + 1, as_of: self.as_of };
+        let gone: Vec<String> =
+            self.alerts.open().filter(|id| !conditions.contains_key(*id)).map(String::from).collect();
+        let open: std::collections::BTreeSet<String> = self.alerts.open().map(String::from).collect();
+        let resolved = gone.iter().filter_map(|id| self.alerts.resolve(id, stamp)).collect::<Vec<_>>();
+        let opened = conditions
+            .into_iter()
+            .filter(|(id, _)| !open.contains(id))
+            .filter_map(|(_, (kind, subject, level))| self.alerts.apply(kind, &subject, Some(level), stamp))
+            .collect::<Vec<_>>();
+        self.unsettled.extend(resolved.into_iter().chain(opened));
+    }
+
+    fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
+        consolidate(&mut merged.rows);
+        let epoch = self.epoch + 1;
+        let mut as_of = self.as_of;
+        for ((key, body), difference) in &merged.rows {
+            if let (RowKey::AsOf, RowBody::Instant(instant), 1..) = (key, body, difference) {
+                as_of = Some(*instant);
+            }
+        }
+        let stamp = Stamp { epoch, as_of };
+        let mut upserts = BTreeMap::new();
+        for document in std::mem::take(&mut self.unsettled) {
+            upserts.insert((document.collection, document.id.clone()), document);
+        }
+        let mut deletes = Vec::new();
+        for change in changes(merged.rows)? {
+            match (&change.key, change.body) {
+                (RowKey::Alert(kind, subject), body) => {
+                    let condition = match body {
+                        Some(RowBody::Stock(level)) => Some(level),
+                        Some(other) => return Err(EngineError::Bug(format!("an alert's row has the body {other:?}"))),
+                        None => None,
+                    };
+                    if let Some(document) = self.alerts.apply(*kind, subject, condition, stamp) {
+                        upserts.insert((document.collection, document.id.clone()), document);
+                    }
+                }
+                (_, Some(body)) => {
+                    if let Some(document) = document(&(change.key, body), stamp) {
+                        upserts.insert((document.collection, document.id.clone()), document);
+                    }
+                }
+                (key, None) => deletes.extend(document_id(key)),
+            }
+        }
+        for consumed in &merged.consumed {
+            let next = self.offsets.entry((consumed.topic, consumed.partition)).or_insert(consumed.next);
+            *next = consumed.next.max(*next);
+            self.newest = self.newest.max(consumed.newest);
+        }
+        let committed_at = now();
+        let commit = Commit {
+            epoch,
+            as_of,
+            offsets: self.offsets.clone(),
+            committed_at,
+            upserts: upserts.into_values().collect(),
+            deletes,
+            dead_letters: merged.dead_letters.into_iter().map(|letter| dead_letter(letter, epoch)).collect(),
+            origin: self.origin.take(),
+        };
+        let begun = Instant::now();
+        self.store.commit(&commit)?;
+        self.epoch = epoch;
+        self.as_of = as_of;
+        let records: u64 = merged.consumed.iter().flat_map(|consumed| consumed.outcomes).sum();
+        self.summary.epoch = epoch;
+        self.summary.commits += 1;
+        self.summary.records += records;
+        self.rate.add(records);
+        self.shared.metrics.committed(epoch, begun.elapsed(), self.newest);
+        for consumed in &merged.consumed {
+            self.shared.metrics.consumed(consumed.topic, &consumed.outcomes, &consumed.reasons);
+            self.shared.metrics.end_to_end(now(), &consumed.ages);
+        }
+        self.shared.source.committed(&self.offsets);
+        Ok(())
+    }
+
+    /// Tells the status how far things are.
+    fn tell(&self, committed: Option<()>) {
+        let gate = self.shared.gate.opened().is_some();
+        self.shared.status.update(|status| {
+            if committed.is_some() {
+                status.epoch = self.epoch;
+                status.as_of = self.as_of;
+                status.committed_at = Some(now());
+                status.newest_record = self.newest;
+                status.store_problem = None;
+            }
+            status.records = self.summary.records;
+            status.records_per_second = self.rate.per_second;
+            status.pending_epochs = self.shared.pending.ticks();
+            status.phase = match status.phase {
+                Phase::Stopping => Phase::Stopping,
+                _ if !gate => Phase::Rebuilding,
+                _ if is_live(status) => Phase::Live,
+                _ => Phase::CatchingUp,
+            };
+        });
+    }
+}
+
+fn is_live(status: &StatusSnapshot) -> bool {
+    let behind = status.lag() as f64;
+    status.epoch > 0
+        && status.pending_epochs <= 2
+        && !status.partitions.is_empty()
+        && behind <= status.records_per_second * LIVE_WITHIN_SECONDS + 100.0
+}
+
+/// Waits for the next tick, writing raw documents as they come, for at most [`LOOK`].
+fn next(
+    batches: &Receiver<TickBatch>,
+    raw: &Receiver<Vec<Document>>,
+    write_raw: &mut dyn FnMut(Vec<Document>) -> Result<(), EngineError>,
+) -> Result<Result<TickBatch, RecvTimeoutError>, EngineError> {
+    let timeout = after(LOOK);
+    let mut raw = raw.clone();
+    loop {
+        select! {
+            recv(batches) -> batch => return Ok(batch.map_err(|_| RecvTimeoutError::Disconnected)),
+            recv(raw) -> documents => match documents {
+                Ok(documents) => write_raw(documents)?,
+                // Its senders are gone: only ticks are left to wait for.
+                Err(_) => raw = crossbeam_channel::never(),
+            },
+            recv(timeout) -> _ => return Ok(Err(RecvTimeoutError::Timeout)),
+        }
+    }
+}
+
+/// What an epoch does to one key: its new body, or none.
+struct Change {
+    key: RowKey,
+    body: Option<RowBody>,
+}
+
+/// Nets consolidated row changes to at most one change per key.
+fn changes(rows: Vec<(Row, Diff)>) -> Result<Vec<Change>, EngineError> {
+    let mut changes: Vec<Change> = Vec::with_capacity(rows.len());
+    for ((key, body), difference) in rows {
+        let body = match difference {
+            1 => Some(body),
+            -1 => None,
+            other => return Err(EngineError::Bug(format!("the row {key:?} changed by {other}: {body:?}"))),
+        };
+        match changes.last_mut() {
+            Some(last) if last.key == key => match (&last.body, body) {
+                (None, Some(body)) => last.body = Some(body),
+                (Some(_), None) => {}
+                (old, new) => {
+                    return Err(EngineError::Bug(format!(
+                        "the row {key:?} changed twice in one epoch: {old:?}, {new:?}"
+                    )));
+                }
+            },
+            _ => changes.push(Change { key, body }),
+        }
+    }
+    Ok(changes)
+}
+
+fn dead_letter(letter: DeadLetter, epoch: u64) -> Document {
+    let DeadLetter { topic, partition, offset, key, value, kafka_timestamp, reason, detail } = letter;
+    let mut fields = vec![
+        (String::from("topic"), Value::Text(topic.name().to_owned())),
+        (String::from("partition"), Value::Int(i64::from(partition))),
+        (String::from("offset"), Value::Int(offset)),
+    ];
+    fields.extend(key.map(|key| (String::from("key"), Value::Bytes(key))));
+    fields.extend(value.map(|value| (String::from("value"), Value::Bytes(value))));
+    fields.extend(kafka_timestamp.map(|timestamp| (String::from("kafka_timestamp"), Value::Time(timestamp))));
+    fields.push((String::from("reason"), Value::Text(reason.name().to_owned())));
+    fields.push((String::from("detail"), Value::Text(detail)));
+    fields.push((String::from("epoch"), Value::Int(i64::try_from(epoch).unwrap_or(i64::MAX))));
+    Document { collection: Collection::DeadLetters, id: record_id(topic, partition, offset), fields }
+}

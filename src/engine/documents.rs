@@ -1,0 +1,211 @@
+//! Rows become documents: the contract's collections, ids and fields.
+
+use chrono::{DateTime, SecondsFormat};
+use tillflow_dataflows::measures::SalesMeasures;
+use tillflow_dataflows::outputs::{Metric, RollupKey, Row, RowBody, RowKey, StockKey};
+use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel};
+
+use crate::document::{Collection, Document, Fields, Value, push_id_part};
+
+/// What every view document says beside its own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The epoch of the change.
+    pub epoch: u64,
+    /// Its `as_of`.
+    pub as_of: Option<Millis>,
+}
+
+impl Stamp {
+    /// The epoch and, if there is one, `as_of`.
+    pub(super) fn fields(self) -> impl Iterator<Item = (String, Value)> {
+        let epoch = Value::Int(i64::try_from(self.epoch).unwrap_or(i64::MAX));
+        let as_of = self.as_of.map(|as_of| (String::from("as_of"), Value::Time(as_of)));
+        std::iter::once((String::from("epoch"), epoch)).chain(as_of)
+    }
+}
+
+/// The collection and `_id` of the document that a row becomes; none for rows that become no document of their own.
+pub fn document_id(key: &RowKey) -> Option<(Collection, String)> {
+    match key {
+        RowKey::Rollup(key) => Some((Collection::AggregatedData, rollup_id(key))),
+        RowKey::Metric(metric) => Some((Collection::RealTimeMetrics, format!("metric|{}", metric.name()))),
+        RowKey::Stock(key) => Some((Collection::RealTimeMetrics, subject_id("stock", key))),
+        RowKey::Alert(..) | RowKey::AsOf => None,
+    }
+}
+
+/// The document that a row becomes, if it becomes one.
+pub fn document((key, body): &Row, stamp: Stamp) -> Option<Document> {
+    let (collection, id) = document_id(key)?;
+    let mut fields: Fields = match (key, body) {
+        (RowKey::Rollup(key), body) => rollup_fields(key, body),
+        (RowKey::Metric(metric), body) => metric_fields(*metric, body, stamp.as_of),
+        (RowKey::Stock(_), RowBody::Stock(level)) => stock_fields(level, stamp.as_of),
+        (key, body) => panic!("the row {key:?} has the body {body:?}"),
+    };
+    fields.extend(stamp.fields());
+    Some(Document { collection, id, fields })
+}
+
+fn text(name: &str, value: &str) -> (String, Value) {
+    (name.to_owned(), Value::Text(value.to_owned()))
+}
+
+fn int(name: &str, value: i64) -> (String, Value) {
+    (name.to_owned(), Value::Int(value))
+}
+
+fn money(name: &str, value: i128) -> (String, Value) {
+    (name.to_owned(), Value::money(value))
+}
+
+fn time(name: &str, value: Millis) -> (String, Value) {
+    (name.to_owned(), Value::Time(value))
+}
+
+fn rollup_id(key: &RollupKey) -> String {
+    let RollupKey { window, view, key } = key;
+    // Windows come from instants between 1970 and 9999.
+    let start = DateTime::from_timestamp_millis(window.start).unwrap_or_default();
+    let start = start.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mut id = format!("{}|{}|{start}", view.name(), window.granularity.name());
+    if view.key_field().is_some() {
+        id.push('|');
+        push_id_part(&mut id, key);
+    }
+    id
+}
+
+/// `PREFIX|product|warehouse`.
+pub(super) fn subject_id(prefix: &str, key: &StockKey) -> String {
+    let mut id = format!("{prefix}|");
+    push_id_part(&mut id, &key.product_id);
+    id.push('|');
+    push_id_part(&mut id, &key.warehouse_id);
+    id
+}
+
+fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
+    let RollupKey { window, view, key } = key;
+    let key = view.key_field().map(|field| text(field, key)).into_iter().collect();
+    let mut fields = vec![
+        text("type", view.name()),
+        text("granularity", window.granularity.name()),
+        time("timestamp", window.start),
+        time("window_end", window.end()),
+        (String::from("key"), Value::Document(key)),
+    ];
+    let is_final = match body {
+        RowBody::Sales(measures, is_final) => {
+            fields.extend(sales_fields(measures));
+            is_final
+        }
+        RowBody::Activity(measures, is_final) => {
+            fields.push(int("events", measures.events));
+            fields.push(money("amount", measures.amount));
+            is_final
+        }
+        RowBody::Users(users, is_final) => {
+            fields.push(int("users", *users));
+            is_final
+        }
+        other => panic!("a row of {view:?} has the body {other:?}"),
+    };
+    fields.push((String::from("final"), Value::Bool(*is_final)));
+    fields
+}
+
+fn sales_fields(measures: &SalesMeasures) -> impl Iterator<Item = (String, Value)> {
+    let SalesMeasures { transactions, units, revenue } = *measures;
+    let average = (transactions != 0).then(|| money("average_order_value", divide(revenue, i128::from(transactions))));
+    [int("transactions", transactions), int("units", units), money("revenue", revenue)].into_iter().chain(average)
+}
+
+/// The quotient, rounded half to even.
+pub(super) fn divide(dividend: i128, divisor: i128) -> i128 {
+    let (quotient, remainder) = (dividend.div_euclid(divisor), dividend.rem_euclid(divisor));
+    // With Euclid's division the remainder is in 0..|divisor| and rounding goes away from the quotient by one.
+    let away = if divisor > 0 { 1 } else { -1 };
+    match (2 * remainder).cmp(&divisor.abs()) {
+        std::cmp::Ordering::Less => quotient,
+        std::cmp::Ordering::Equal if quotient % 2 == 0 => quotient,
+        _ => quotient + away,
+    }
+}
+
+fn metric_fields(metric: Metric, body: &RowBody, as_of: Option<Millis>) -> Fields {
+    let mut fields = vec![text("type", "metric"), text("name", metric.name())];
+    fields.extend(as_of.map(|as_of| time("timestamp", as_of)));
+    match body {
+        RowBody::Sales(measures, _) => fields.extend(sales_fields(measures)),
+        RowBody::Ranking(products) => {
+            let products = products.iter().zip(1..).map(|(product, rank)| {
+                Value::Document(vec![
+                    int("rank", rank),
+                    text("product_id", &product.product_id),
+                    money("revenue", product.revenue),
+                    int("units", product.units),
+                ])
+            });
+            fields.push((String::from("products"), Value::List(products.collect())));
+        }
+        RowBody::Inventory(measures) => fields.extend([
+            int("products", measures.products),
+            int("rows", measures.rows),
+            int("units", measures.units),
+            int("out_of_stock", measures.out_of_stock),
+            int("low_stock", measures.low_stock),
+        ]),
+        RowBody::Quality(measures) => {
+            let outcomes =
+                Outcome::ALL.iter().zip(measures.outcomes).map(|(outcome, count)| int(outcome.name(), count));
+            let reasons = Reason::ALL.iter().zip(measures.reasons).map(|(reason, count)| int(reason.name(), count));
+            fields.push((String::from("outcomes"), Value::Document(outcomes.collect())));
+            fields.push((String::from("reasons"), Value::Document(reasons.collect())));
+        }
+        other => panic!("the metric {metric:?} has the body {other:?}"),
+    }
+    fields
+}
+
+fn stock_fields(level: &StockLevel, as_of: Option<Millis>) -> Fields {
+    let mut fields = vec![text("type", "stock")];
+    fields.extend(as_of.map(|as_of| time("timestamp", as_of)));
+    fields.extend([
+        text("product_id", &level.product_id),
+        text("warehouse_id", &level.warehouse_id),
+        text("category", &level.category),
+        int("current_stock", level.current_stock),
+        int("reorder_level", level.reorder_level),
+    ]);
+    fields.extend(level.status.as_ref().map(|status| text("status", status)));
+    fields.push(time("last_updated", level.last_updated));
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use tillflow_dataflows::outputs::View;
+    use tillflow_dataflows::time::{Granularity, HOUR, Window};
+
+    use super::*;
+
+    #[test]
+    fn averages_round_half_to_even_on_both_sides_of_zero() {
+        let cases = [(5, 2, 2), (7, 2, 4), (-5, 2, -2), (-7, 2, -4), (10, 3, 3), (-10, 3, -3), (11, 3, 4), (5, -2, -2)];
+        for (dividend, divisor, quotient) in cases {
+            assert_eq!(divide(dividend, divisor), quotient, "{dividend} / {divisor}");
+        }
+    }
+
+    #[test]
+    fn a_rollup_is_named_by_its_window_and_escaped_key() {
+        let window = Window::of(Granularity::Hour, 473_182 * HOUR + 5);
+        let key = RowKey::Rollup(RollupKey { window, view: View::SalesByCategory, key: "a|b".into() });
+        let (_, id) = document_id(&key).unwrap();
+        assert_eq!(id, r"sales_by_category|hour|2023-12-24T22:00:00Z|a\|b");
+        let key = RowKey::Rollup(RollupKey { window, view: View::SalesTotal, key: "".into() });
+        assert_eq!(document_id(&key).unwrap().1, "sales_total|hour|2023-12-24T22:00:00Z");
+    }
+}

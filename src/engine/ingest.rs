@@ -1,0 +1,330 @@
+//! From a record's bytes to facts: decode, admit, and note what is to be written about it.
+
+use differential_dataflow::input::InputSession;
+use serde::{Deserialize, Serialize};
+use tillflow_dataflows::admission::{Decision, Fact, Partition, Reading};
+use tillflow_dataflows::inputs::{PartitionClock, StockCandidate};
+use tillflow_dataflows::measures::QualityMeasures;
+use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Sale, Topic};
+use tillflow_dataflows::time::{Diff, Tick};
+
+use super::{EngineOptions, now};
+use crate::codec::{Decoder, Record};
+use crate::document::{Collection, Document, Fields, Value};
+use crate::source::{Assignment, RawRecord};
+
+/// A record that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct DeadLetter {
+    pub(super) topic: Topic,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) kafka_timestamp: Option<Millis>,
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// What a tick did to one partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Consumed {
+    pub(super) topic: Topic,
+    pub(super) partition: i32,
+    /// The offset after the last record.
+    pub(super) next: i64,
+    /// How many records had which outcome, by [`Outcome::ALL`]'s order.
+    pub(super) outcomes: [u64; Outcome::ALL.len()],
+    /// How many dead letters had which reason, by [`Reason::ALL`]'s order.
+    pub(super) reasons: [u64; Reason::ALL.len()],
+    /// The greatest Kafka timestamp.
+    pub(super) newest: Option<Millis>,
+    /// Kafka timestamps of the records, in classes of age at reading: (sum, count).
+    pub(super) ages: Vec<(i64, u64)>,
+}
+
+/// What travels through the graph beside the rows, so that it arrives with its tick.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Note {
+    Consumed(Consumed),
+    DeadLetter(Box<DeadLetter>),
+}
+
+/// The inputs of one worker's graph.
+pub(super) struct Inputs {
+    pub(super) sales: InputSession<Tick, Sale, Diff>,
+    pub(super) activities: InputSession<Tick, Activity, Diff>,
+    pub(super) stock: InputSession<Tick, StockCandidate, Diff>,
+    pub(super) clocks: InputSession<Tick, PartitionClock, Diff>,
+    pub(super) quality: InputSession<Tick, (), QualityMeasures>,
+}
+
+impl Inputs {
+    pub(super) fn new() -> Inputs {
+        Inputs {
+            sales: InputSession::new(),
+            activities: InputSession::new(),
+            stock: InputSession::new(),
+            clocks: InputSession::new(),
+            quality: InputSession::new(),
+        }
+    }
+
+    /// Closes every tick before `tick`.
+    pub(super) fn advance_to(&mut self, tick: Tick) {
+        macro_rules! each {
+            ($($input:ident),+) => {
+                $(
+                    self.$input.advance_to(tick);
+                    self.$input.flush();
+                )+
+            };
+        }
+        each!(sales, activities, stock, clocks, quality);
+    }
+
+    fn update(&mut self, fact: Fact) {
+        match fact {
+            Fact::Sale(sale, difference) => self.sales.update(sale, difference),
+            Fact::Activity(activity) => self.activities.update(activity, 1),
+            Fact::Stock(candidate, difference) => self.stock.update(candidate, difference),
+        }
+    }
+}
+
+/// The classes of [`Consumed::ages`]: doubling from 1 ms, so that a class's mean stands for its records.
+const AGE_CLASSES: usize = 24;
+
+/// What the current tick did so far.
+struct TickCounts {
+    outcomes: [u64; Outcome::ALL.len()],
+    reasons: [u64; Reason::ALL.len()],
+    next: Option<i64>,
+    newest: Option<Millis>,
+    ages: [(i64, u64); AGE_CLASSES],
+}
+
+impl TickCounts {
+    const EMPTY: TickCounts = TickCounts {
+        outcomes: [0; Outcome::ALL.len()],
+        reasons: [0; Reason::ALL.len()],
+        next: None,
+        newest: None,
+        ages: [(0, 0); AGE_CLASSES],
+    };
+}
+
+/// One partition of this worker.
+struct Ingested {
+    assignment: Assignment,
+    admission: Partition,
+    /// The clock as the graph has it; the outer absence: the partition has given no record yet.
+    clock: Option<Option<Millis>>,
+    tick: TickCounts,
+}
+
+/// Takes the records of one worker's partitions.
+pub(super) struct Ingest {
+    decoder: Decoder,
+    partitions: Vec<Ingested>,
+    /// Below these offsets `raw_data` has been written by an earlier run.
+    committed: Vec<i64>,
+    raw_data: bool,
+    /// This worker's clock, looked at once per call of the reader.
+    now: Millis,
+}
+
+impl Ingest {
+    pub(super) fn new(options: &EngineOptions, assignments: &[Assignment], committed: Vec<i64>) -> Ingest {
+        let partitions = assignments
+            .iter()
+            .map(|assignment| Ingested {
+                assignment: *assignment,
+                admission: Partition::new(assignment.topic, assignment.partition, options.admission),
+                clock: None,
+                tick: TickCounts::EMPTY,
+            })
+            .collect();
+        Ingest {
+            decoder: Decoder::new(options.timezone),
+            partitions,
+            committed,
+            raw_data: options.raw_data,
+            now: now(),
+        }
+    }
+
+    /// Looks at the clock that ages are measured by.
+    pub(super) fn look_at_clock(&mut self) {
+        self.now = now();
+    }
+
+    /// Takes the next record of the `index`th partition.
+    pub(super) fn take(
+        &mut self,
+        index: usize,
+        record: RawRecord<'_>,
+        inputs: &mut Inputs,
+        raw: &mut Vec<Document>,
+        notes: &mut Vec<Note>,
+    ) {
+        let partition = &mut self.partitions[index];
+        let Assignment { topic, partition: number, .. } = partition.assignment;
+        let mut detail = None;
+        let mut event_time = None;
+        let reading = match record.value {
+            None => Reading::Tombstone(record.key),
+            Some(value) => match self.decoder.decode(topic, value) {
+                Ok(decoded) => {
+                    event_time = Some(decoded.event_time());
+                    match decoded {
+                        Record::Sale(sale) => Reading::Sale(sale),
+                        Record::Activity(activity) => Reading::Activity(activity),
+                        Record::StockLevel(level) => Reading::StockLevel(level),
+                    }
+                }
+                Err(rejection) => {
+                    detail = Some(rejection.detail);
+                    Reading::Unreadable(rejection.reason)
+                }
+            },
+        };
+        let decision =
+            partition.admission.admit(reading, record.offset, record.timestamp, &mut |fact| inputs.update(fact));
+
+        let tick = &mut partition.tick;
+        tick.next = Some(record.offset + 1);
+        tick.outcomes[decision.outcome as usize] += 1;
+        if let Some(reason) = decision.reason {
+            tick.reasons[reason as usize] += 1;
+            notes.push(Note::DeadLetter(Box::new(DeadLetter {
+                topic,
+                partition: number,
+                offset: record.offset,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                kafka_timestamp: record.timestamp,
+                reason,
+                detail: detail.unwrap_or_else(|| words(reason, event_time, record, partition.admission.clock())),
+            })));
+        }
+        if let Some(timestamp) = record.timestamp {
+            tick.newest = tick.newest.max(Some(timestamp));
+            let age = u64::try_from(self.now - timestamp).unwrap_or(0);
+            let class = (u64::BITS - age.leading_zeros()) as usize;
+            let (sum, count) = &mut tick.ages[class.min(AGE_CLASSES - 1)];
+            *sum += timestamp;
+            *count += 1;
+        }
+        if self.raw_data && record.offset >= self.committed[index] {
+            raw.push(raw_document(topic, number, record, decision, event_time));
+        }
+    }
+
+    /// Closes the tick: gives the graph the clocks and counts that changed, and notes the offsets.
+    pub(super) fn close_tick(&mut self, inputs: &mut Inputs, notes: &mut Vec<Note>) {
+        for partition in &mut self.partitions {
+            let Assignment { topic, partition: number, .. } = partition.assignment;
+            let tick = std::mem::replace(&mut partition.tick, TickCounts::EMPTY);
+            let Some(next) = tick.next else { continue };
+            let clock = Some(partition.admission.clock());
+            if partition.clock != clock {
+                for (clock, difference) in [(partition.clock, -1), (clock, 1)] {
+                    if let Some(clock) = clock {
+                        inputs.clocks.update(((topic, number), clock), difference);
+                    }
+                }
+                partition.clock = clock;
+            }
+            inputs
+                .quality
+                .update((), QualityMeasures { outcomes: tick.outcomes.map(count), reasons: tick.reasons.map(count) });
+            notes.push(Note::Consumed(Consumed {
+                topic,
+                partition: number,
+                next,
+                outcomes: tick.outcomes,
+                reasons: tick.reasons,
+                newest: tick.newest,
+                ages: tick.ages.into_iter().filter(|(_, count)| *count > 0).collect(),
+            }));
+        }
+    }
+}
+
+fn count(count: u64) -> i64 {
+    i64::try_from(count).expect("a tick has fewer than 2^63 records")
+}
+
+/// Why admission refused a record that can be read.
+fn words(reason: Reason, event_time: Option<Millis>, record: RawRecord<'_>, clock: Option<Millis>) -> String {
+    let instant = |millis: Option<Millis>| {
+        millis
+            .and_then(chrono::DateTime::from_timestamp_millis)
+            .map_or_else(|| String::from("unknown"), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+    };
+    match reason {
+        Reason::Late => format!(
+            "event time {} is before the partition clock {} less the correction window",
+            instant(event_time),
+            instant(clock)
+        ),
+        Reason::FutureTimestamp => format!(
+            "event time {} is after the Kafka timestamp {} by more than --max-future",
+            instant(event_time),
+            instant(record.timestamp)
+        ),
+        Reason::NullValue => String::from("no value, and no key that could say what is cancelled"),
+        other => format!("the record was refused: {}", other.name()),
+    }
+}
+
+/// The name of a record: `_id` of raw_data and of dead letters.
+pub(super) fn record_id(topic: Topic, partition: i32, offset: i64) -> String {
+    format!("{}|{partition}|{offset}", topic.name())
+}
+
+fn raw_document(
+    topic: Topic,
+    partition: i32,
+    record: RawRecord<'_>,
+    decision: Decision,
+    event_time: Option<Millis>,
+) -> Document {
+    let mut fields: Fields = Vec::with_capacity(9);
+    let mut field = |name: &str, value: Value| fields.push((name.to_owned(), value));
+    field("topic", Value::Text(topic.name().to_owned()));
+    field("partition", Value::Int(i64::from(partition)));
+    field("offset", Value::Int(record.offset));
+    if let Some(key) = record.key {
+        field("key", text_or_bytes(key));
+    }
+    if let Some(timestamp) = record.timestamp {
+        field("kafka_timestamp", Value::Time(timestamp));
+    }
+    let readable = decision.outcome != Outcome::Rejected;
+    if let Some(timestamp) = event_time.filter(|_| readable).or(record.timestamp) {
+        field("timestamp", Value::Time(timestamp));
+    }
+    field("outcome", Value::Text(decision.outcome.name().to_owned()));
+    if let Some(reason) = decision.reason {
+        field("reason", Value::Text(reason.name().to_owned()));
+    }
+    if let Some(value) = record.value {
+        // Only what was found not to be JSON needs another look; the store decides what it can hold of the rest.
+        let json = match decision.reason {
+            Some(Reason::InvalidUtf8 | Reason::InvalidJson) => None,
+            Some(Reason::TooLarge) => std::str::from_utf8(value)
+                .ok()
+                .filter(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
+            _ => std::str::from_utf8(value).ok(),
+        };
+        field("value", json.map_or_else(|| Value::Bytes(value.to_vec()), |text| Value::Json(text.to_owned())));
+    }
+    Document { collection: Collection::RawData, id: record_id(topic, partition, record.offset), fields }
+}
+
+/// A key as people read it, where it is text.
+fn text_or_bytes(bytes: &[u8]) -> Value {
+    std::str::from_utf8(bytes).map_or_else(|_| Value::Bytes(bytes.to_vec()), |text| Value::Text(text.to_owned()))
+}

@@ -1,0 +1,406 @@
+//! One worker: reads its partitions for a tick, closes it, lets the graph catch up, and so on.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use tillflow_dataflows::assembly::{self, assemble};
+use tillflow_dataflows::inputs::Inputs as GraphInputs;
+use tillflow_dataflows::time::Tick;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::probe::Handle;
+use timely::worker::Worker;
+
+use super::drain::{TickBatch, drain};
+use super::ingest::{Ingest, Inputs, Note};
+use super::{EngineError, EngineOptions, now};
+use crate::document::Document;
+use crate::metrics::Metrics;
+use crate::source::{Assignment, Reader, Source};
+use crate::status::{PartitionStatus, Problem, Status};
+
+/// Records read between two looks at the graph.
+const SLICE: usize = 4096;
+
+/// Records after which a tick is closed early, so that a backfill is not one giant transaction.
+const TICK_RECORDS: usize = 100_000;
+
+/// Ticks that may be in the graph before a worker stops reading.
+const TICKS_IN_GRAPH: u64 = 3;
+
+/// Complete ticks that may wait for the store before workers stop reading.
+const TICKS_PENDING: usize = 4;
+
+/// Row changes that may wait for the store before workers stop reading.
+const ROWS_PENDING: usize = 400_000;
+
+/// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
+pub(super) const RAW_BATCHES: usize = 16;
+
+/// The longest a worker sleeps when there is nothing to do within a tick.
+const NAP: Duration = Duration::from_millis(10);
+
+/// Row changes and ticks between the drain and the store.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    ticks: AtomicUsize,
+    rows: AtomicUsize,
+}
+
+impl Pending {
+    pub(super) fn add(&self, rows: usize) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, rows: usize) {
+        self.ticks.fetch_sub(1, Ordering::Relaxed);
+        self.rows.fetch_sub(rows, Ordering::Relaxed);
+    }
+
+    pub(super) fn ticks(&self) -> usize {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.ticks() >= TICKS_PENDING || self.rows.load(Ordering::Relaxed) >= ROWS_PENDING
+    }
+}
+
+/// Where all workers wait for each other after a rebuild, so that no tick mixes what is committed already with what
+/// is not.
+#[derive(Debug)]
+pub(super) struct Gate {
+    /// Workers that have not read up to the committed offsets yet.
+    rebuilding: AtomicUsize,
+    /// The last tick in which a worker read something committed.
+    last: AtomicU64,
+}
+
+impl Gate {
+    pub(super) fn new(workers: usize, rebuild: bool) -> Gate {
+        Gate { rebuilding: AtomicUsize::new(if rebuild { workers } else { 0 }), last: AtomicU64::new(0) }
+    }
+
+    /// A worker has closed `tick`, its last one of the rebuild.
+    fn arrive(&self, tick: Tick) {
+        self.last.fetch_max(tick, Ordering::SeqCst);
+        self.rebuilding.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The last tick of the rebuild, once every worker has arrived. 0 when there was none.
+    pub(super) fn opened(&self) -> Option<Tick> {
+        (self.rebuilding.load(Ordering::SeqCst) == 0).then(|| self.last.load(Ordering::SeqCst))
+    }
+}
+
+/// What the workers, the drain and the committer share.
+pub(super) struct Shared {
+    pub(super) options: EngineOptions,
+    pub(super) assembly: assembly::Settings,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) assignments: Vec<Assignment>,
+    /// By assignment: below this offset records are committed already.
+    pub(super) committed: Vec<i64>,
+    pub(super) gate: Gate,
+    pub(super) pending: Pending,
+    pub(super) channels: Mutex<Channels>,
+    pub(super) status: Arc<Status>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Asked from outside: stop reading, commit what was read.
+    pub(super) stop: Arc<AtomicBool>,
+    /// Something cannot go on: end at once.
+    pub(super) failed: AtomicBool,
+    pub(super) error: Mutex<Option<EngineError>>,
+}
+
+/// The sending ends towards the committer, which ends when they are gone; each worker takes a copy.
+pub(super) struct Channels {
+    pub(super) batches: Option<Sender<TickBatch>>,
+    pub(super) raw: Option<Sender<Vec<Document>>>,
+}
+
+impl Shared {
+    /// Notes why the run fails (the first reason counts) and makes everybody end.
+    pub(super) fn fail(&self, error: EngineError) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// Why the run failed, if it did.
+    pub(super) fn take_error(&self) -> Option<EngineError> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Lets go of the sending ends, when every worker has ended.
+    pub(super) fn close_channels(&self) {
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = Channels { batches: None, raw: None };
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.has_failed()
+    }
+
+    fn tick_now(&self) -> Tick {
+        let tick = u64::try_from(self.options.tick.as_millis()).unwrap_or(u64::MAX).max(1);
+        u64::try_from(now()).unwrap_or(0) / tick
+    }
+}
+
+/// Where a worker puts its notes.
+type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>;
+
+/// Runs one worker to its end.
+pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
+    let (batches, raw) = {
+        let channels = shared.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        (channels.batches.clone(), channels.raw.clone())
+    };
+    let Some(batches) = batches else { return };
+    let mut inputs = Inputs::new();
+    let mut notes_input: NotesInput = InputHandle::new();
+    let probe = worker.dataflow_named("tillflow", |scope| {
+        let graph = GraphInputs {
+            sales: inputs.sales.to_collection(scope),
+            activities: inputs.activities.to_collection(scope),
+            stock: inputs.stock.to_collection(scope),
+            clocks: inputs.clocks.to_collection(scope),
+            quality: inputs.quality.to_collection(scope),
+        };
+        let rows = assemble(graph, shared.assembly);
+        let notes = scope.input_from(&mut notes_input);
+        drain(rows, notes, batches, shared)
+    });
+
+    let mine = |index: &usize| index % worker.peers() == worker.index();
+    let indexes: Vec<usize> = (0..shared.assignments.len()).filter(mine).collect();
+    let assignments: Vec<Assignment> = indexes.iter().map(|index| shared.assignments[*index]).collect();
+    let committed: Vec<i64> = indexes.iter().map(|index| shared.committed[*index]).collect();
+    let reader = match shared.source.open(&assignments) {
+        Ok(reader) => reader,
+        Err(error) => {
+            shared.fail(error.into());
+            end(worker, shared);
+            return;
+        }
+    };
+    let ingest = Ingest::new(&shared.options, &assignments, committed.clone());
+    let reading = Reading {
+        shared: Arc::clone(shared),
+        reader,
+        ingest,
+        assignments,
+        committed,
+        inputs,
+        notes_input,
+        raw,
+        raw_waiting: None,
+        probe,
+        first: 0,
+        served: Instant::now(),
+    };
+    match reading.run(worker) {
+        Ok(()) => {}
+        Err(error) => shared.fail(error),
+    }
+    end(worker, shared);
+}
+
+/// Lets the graph finish, or drops it when the run has failed.
+fn end(worker: &mut Worker, shared: &Shared) {
+    while worker.has_dataflows() {
+        if shared.has_failed() {
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+            return;
+        }
+        worker.step_or_park(Some(NAP));
+    }
+}
+
+/// A worker with its share of the source.
+struct Reading {
+    shared: Arc<Shared>,
+    reader: Box<dyn Reader>,
+    ingest: Ingest,
+    assignments: Vec<Assignment>,
+    committed: Vec<i64>,
+    inputs: Inputs,
+    notes_input: NotesInput,
+    raw: Option<Sender<Vec<Document>>>,
+    /// Raw documents that the full queue did not take.
+    raw_waiting: Option<Vec<Document>>,
+    probe: Handle<Tick>,
+    /// The partition to begin the next round with.
+    first: usize,
+    served: Instant,
+}
+
+impl Reading {
+    /// Reads until asked to stop, until caught up if so asked, or until the run fails; then closes the inputs.
+    fn run(mut self, worker: &mut Worker) -> Result<(), EngineError> {
+        let mut tick = self.shared.tick_now();
+        self.open(tick);
+        let mut rebuilding = self.shared.gate.opened().is_none();
+        loop {
+            let ends = Instant::now() + self.shared.options.tick;
+            let mut budget = TICK_RECORDS;
+            let mut notes = Vec::new();
+            let waiting = !rebuilding && self.shared.gate.opened().is_none();
+            while budget > 0 && !self.shared.is_stopping() {
+                let throttled = waiting || !self.send_raw() || self.shared.pending.is_full() || self.is_ahead(tick);
+                let read = if throttled { 0 } else { self.read_slice(budget.min(SLICE), rebuilding, &mut notes)? };
+                budget -= read;
+                let left = ends.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                if read == 0 {
+                    worker.step_or_park(Some(left.min(NAP)));
+                } else {
+                    worker.step();
+                }
+            }
+            // The committer writes raw documents before the commit that makes them count: they must be on their way
+            // before the tick closes.
+            self.flush_raw(worker);
+            self.serve()?;
+            self.ingest.close_tick(&mut self.inputs, &mut notes);
+            for note in notes {
+                self.notes_input.send((tick, note));
+            }
+            if rebuilding && self.has_reached_committed() {
+                rebuilding = false;
+                self.shared.gate.arrive(tick);
+            }
+            if self.shared.has_failed() {
+                return Ok(());
+            }
+            let done = !rebuilding
+                && self.shared.options.until_caught_up
+                && self.shared.gate.opened().is_some()
+                && self.has_read_everything();
+            if done || self.shared.stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            tick = self.shared.tick_now().max(tick + 1);
+            if let Some(last) = self.shared.gate.opened() {
+                tick = tick.max(last + 1);
+            }
+            self.open(tick);
+            worker.step();
+        }
+    }
+
+    fn open(&mut self, tick: Tick) {
+        self.inputs.advance_to(tick);
+        self.notes_input.advance_to(tick);
+    }
+
+    /// Whether the graph is so far behind that reading more would only fill memory.
+    fn is_ahead(&self, tick: Tick) -> bool {
+        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH))
+    }
+
+    /// Reads a slice from each partition in turn, beginning with another one each time.
+    fn read_slice(&mut self, limit: usize, rebuilding: bool, notes: &mut Vec<Note>) -> Result<usize, EngineError> {
+        let partitions = self.assignments.len();
+        let Some(share) = limit.checked_div(partitions) else { return Ok(0) };
+        self.ingest.look_at_clock();
+        let mut raw = Vec::new();
+        let mut total = 0;
+        for turn in 0..partitions {
+            let index = (self.first + turn) % partitions;
+            let until = if rebuilding { self.committed[index] } else { i64::MAX };
+            let (ingest, inputs) = (&mut self.ingest, &mut self.inputs);
+            total += self.reader.poll(index, share.max(1), until, &mut |record| {
+                ingest.take(index, record, inputs, &mut raw, notes);
+            })?;
+        }
+        self.first = (self.first + 1) % partitions.max(1);
+        if !raw.is_empty() {
+            // `read_slice` is called only while nothing waits.
+            self.raw_waiting = Some(raw);
+            self.send_raw();
+        }
+        Ok(total)
+    }
+
+    /// Hands raw documents over; false while the queue is full.
+    fn send_raw(&mut self) -> bool {
+        let (Some(raw), Some(documents)) = (&self.raw, self.raw_waiting.take()) else { return true };
+        match raw.try_send(documents) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => true,
+            Err(TrySendError::Full(documents)) => {
+                self.raw_waiting = Some(documents);
+                false
+            }
+        }
+    }
+
+    /// Hands the raw documents of the tick over, waiting for room.
+    fn flush_raw(&mut self, worker: &mut Worker) {
+        while !self.send_raw() && !self.shared.has_failed() {
+            worker.step_or_park(Some(NAP));
+        }
+    }
+
+    fn has_reached_committed(&self) -> bool {
+        self.committed.iter().enumerate().all(|(index, committed)| {
+            let position = self.reader.position(index);
+            position.next >= *committed || position.at_end
+        })
+    }
+
+    fn has_read_everything(&self) -> bool {
+        (0..self.assignments.len()).all(|index| self.reader.position(index).at_end)
+    }
+
+    /// Serves the reader's own events, and tells how far it is.
+    fn serve(&mut self) -> Result<(), EngineError> {
+        let problem = self.reader.serve()?;
+        if self.served.elapsed() < Duration::from_millis(200) && problem.is_none() {
+            return Ok(());
+        }
+        self.served = Instant::now();
+        let positions: Vec<PartitionStatus> = self
+            .assignments
+            .iter()
+            .enumerate()
+            .map(|(index, assignment)| {
+                let position = self.reader.position(index);
+                PartitionStatus {
+                    topic: assignment.topic,
+                    partition: assignment.partition,
+                    position: position.next,
+                    end: position.end,
+                }
+            })
+            .collect();
+        self.shared.metrics.set_lag(&positions);
+        self.shared.status.update(|status| {
+            for position in positions {
+                match status
+                    .partitions
+                    .binary_search_by_key(&(position.topic, position.partition), |known| (known.topic, known.partition))
+                {
+                    Ok(known) => status.partitions[known] = position,
+                    Err(place) => status.partitions.insert(place, position),
+                }
+            }
+            match (&mut status.source_problem, problem) {
+                (Some(known), Some(text)) => known.text = text,
+                (slot, problem) => *slot = problem.map(|text| Problem { since: now(), text }),
+            }
+        });
+        Ok(())
+    }
+}

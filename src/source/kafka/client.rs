@@ -1,0 +1,152 @@
+//! How consumers are made, and how librdkafka's errors are put into words.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tillflow_dataflows::records::Topic;
+
+use super::KafkaSettings;
+use crate::source::SourceError;
+
+/// Properties on which exactness rests. A user who sets one is told so.
+const OURS: [(&str, &str); 8] = [
+    // Offsets live in the store, in the transaction of what they produced.
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    // A start offset that is gone is an error, not a jump.
+    ("auto.offset.reset", "error"),
+    // Aborted transactions never count.
+    ("isolation.level", "read_committed"),
+    // "Everything read" is an event; offsets may have gaps.
+    ("enable.partition.eof", "true"),
+    ("allow.auto.create.topics", "false"),
+    ("log.queue", "false"),
+    ("group.instance.id", ""),
+];
+
+/// Defaults that a user may change with `-X`.
+const DEFAULTS: [(&str, &str); 9] = [
+    ("check.crcs", "true"),
+    ("topic.metadata.refresh.interval.ms", "30000"),
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.max.ms", "1000"),
+    // The default of 1 s would be a pause whenever the local queue was full.
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.message.max.bytes", "2097152"),
+    ("queued.min.messages", "100000"),
+    ("client.id", "tillflow"),
+];
+
+/// Remembers the last error that concerns the whole client, because metadata calls only say "timed out".
+#[derive(Clone, Default)]
+pub struct Context {
+    last_error: Arc<Mutex<Option<String>>>,
+}
+
+impl Context {
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", ?level, facility, "{message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::from(reason));
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Makes consumers.
+pub(super) struct Client {
+    settings: KafkaSettings,
+}
+
+impl Client {
+    pub(super) fn new(settings: KafkaSettings) -> Result<Client, SourceError> {
+        for (name, value) in &settings.properties {
+            if let Some((_, ours)) = OURS.iter().find(|(ours, _)| ours == name)
+                && value != ours
+            {
+                return Err(SourceError::Settings(format!(
+                    "-X {name} cannot be set: tillflow's exactness rests on {name}={ours}"
+                )));
+            }
+        }
+        let client = Client { settings };
+        client.consumer()?;
+        Ok(client)
+    }
+
+    pub(super) fn settings(&self) -> &KafkaSettings {
+        &self.settings
+    }
+
+    pub(super) fn topic_name(&self, topic: Topic) -> String {
+        format!("{}{}", self.settings.topic_prefix, topic.name())
+    }
+
+    /// A consumer that has nothing assigned yet.
+    pub(super) fn consumer(&self) -> Result<BaseConsumer<Context>, SourceError> {
+        let mut config = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
+        // librdkafka bounds each partition's queue by itself; at most nine partitions make the default set.
+        config.set("queued.max.messages.kbytes", (self.settings.queue_bytes / 1024 / 9).max(1024).to_string());
+        config.set("bootstrap.servers", &self.settings.bootstrap_servers);
+        config.set("group.id", &self.settings.group_id);
+        for (name, value) in &self.settings.properties {
+            config.set(name, value);
+        }
+        for (name, value) in OURS.iter().filter(|(_, value)| !value.is_empty()) {
+            config.set(*name, *value);
+        }
+        config.create_with_context(Context::default()).map_err(|error| match &error {
+            KafkaError::ClientConfig(_, problem, name, _) => {
+                SourceError::Settings(format!("-X {name}: {problem} (its value is not shown)"))
+            }
+            other => SourceError::Settings(format!("making a Kafka client: {other}")),
+        })
+    }
+
+    /// Puts a failed call into words.
+    pub(super) fn unavailable(
+        &self,
+        attempt: &str,
+        error: &KafkaError,
+        consumer: &BaseConsumer<Context>,
+    ) -> SourceError {
+        let servers = &self.settings.bootstrap_servers;
+        let cause = consumer.context().last_error().unwrap_or_else(|| error.to_string());
+        SourceError::Unavailable(format!("{attempt} on the Kafka brokers at {servers}: {}", explain(error, &cause)))
+    }
+}
+
+/// What an error means and what to do about it.
+pub fn explain(error: &KafkaError, cause: &str) -> String {
+    let advice = match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
+            "the brokers refuse this user: check the ACLs"
+        }
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
+            "the brokers refuse the credentials: check -X sasl.username and -X sasl.password"
+        }
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => "create the topics with `tillflow init`",
+        Some(RDKafkaErrorCode::Resolve) => "check the host name, and the brokers' advertised.listeners",
+        _ => {
+            "start a broker (`docker compose up -d --wait kafka`), name it with --bootstrap-servers or \
+             KAFKA_BOOTSTRAP_SERVERS, or try `tillflow demo`, which needs none"
+        }
+    };
+    format!("{cause}; {advice}")
+}

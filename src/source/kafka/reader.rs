@@ -1,0 +1,195 @@
+//! One worker's consumer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::{Client, Context, explain};
+use super::watch::Ends;
+use crate::source::channel::OwnedRecord;
+use crate::source::{Assignment, Position, RawRecord, Reader, SourceError};
+
+struct Partition {
+    assignment: Assignment,
+    name: String,
+    queue: PartitionQueue<Context>,
+    next: i64,
+    at_end: bool,
+    /// A record that was met at or above `until`.
+    kept: Option<OwnedRecord>,
+}
+
+/// Reads the partitions of one worker.
+pub(super) struct KafkaReader {
+    consumer: Arc<BaseConsumer<Context>>,
+    partitions: Vec<Partition>,
+    ends: Ends,
+    servers: String,
+    problem: Option<String>,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        client: &Client,
+        consumer: Arc<BaseConsumer<Context>>,
+        assignments: &[Assignment],
+        ends: Ends,
+    ) -> Result<KafkaReader, SourceError> {
+        let refused = |error: KafkaError| {
+            SourceError::Unavailable(format!("assigning partitions: {}", explain(&error, &error.to_string())))
+        };
+        // The offset belongs into the assignment: a seek right after it is refused by librdkafka.
+        let mut list = TopicPartitionList::new();
+        for assignment in assignments {
+            list.add_partition_offset(
+                &client.topic_name(assignment.topic),
+                assignment.partition,
+                Offset::Offset(assignment.start),
+            )
+            .map_err(refused)?;
+        }
+        consumer.assign(&list).map_err(refused)?;
+        // Queues are split after the assignment, which would join them again, and before the first poll.
+        let mut partitions = Vec::new();
+        for assignment in assignments {
+            let name = client.topic_name(assignment.topic);
+            let mut queue = consumer.split_partition_queue(&name, assignment.partition).ok_or_else(|| {
+                SourceError::Unavailable(format!("{name} partition {} cannot be assigned", assignment.partition))
+            })?;
+            let worker = std::thread::current();
+            queue.set_nonempty_callback(move || worker.unpark());
+            partitions.push(Partition {
+                assignment: *assignment,
+                name,
+                queue,
+                next: assignment.start,
+                at_end: false,
+                kept: None,
+            });
+        }
+        let servers = client.settings().bootstrap_servers.clone();
+        Ok(KafkaReader { consumer, partitions, ends, servers, problem: None })
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(
+        &mut self,
+        index: usize,
+        limit: usize,
+        until: i64,
+        give: &mut dyn FnMut(RawRecord<'_>),
+    ) -> Result<usize, SourceError> {
+        let partition = &mut self.partitions[index];
+        let mut given = 0;
+        if let Some(record) = partition.kept.take_if(|record| record.offset < until) {
+            give(RawRecord {
+                offset: record.offset,
+                timestamp: record.timestamp,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+            });
+            partition.next = record.offset + 1;
+            given += 1;
+        }
+        while given < limit && partition.next < until && partition.kept.is_none() {
+            match partition.queue.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let record = RawRecord {
+                        offset: message.offset(),
+                        timestamp: message.timestamp().to_millis().filter(|millis| *millis >= 0),
+                        key: message.key(),
+                        value: message.payload(),
+                    };
+                    partition.at_end = false;
+                    if record.offset >= until {
+                        partition.next = until;
+                        partition.kept = Some(OwnedRecord {
+                            offset: record.offset,
+                            timestamp: record.timestamp,
+                            key: record.key.map(<[u8]>::to_vec),
+                            value: record.value.map(<[u8]>::to_vec),
+                        });
+                    } else {
+                        give(record);
+                        partition.next = record.offset + 1;
+                        given += 1;
+                    }
+                    self.problem = None;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    partition.at_end = true;
+                    self.problem = None;
+                    break;
+                }
+                Some(Err(error)) => {
+                    self.problem = Some(classify(&error, partition)?);
+                    break;
+                }
+            }
+        }
+        Ok(given)
+    }
+
+    fn position(&self, index: usize) -> Position {
+        let partition = &self.partitions[index];
+        let known = self.ends.get(partition.assignment.topic, partition.assignment.partition);
+        let end = match (known, partition.at_end) {
+            (_, true) => Some(partition.next),
+            (known, false) => known,
+        };
+        Position { next: partition.next, at_end: partition.at_end && partition.kept.is_none(), end }
+    }
+
+    fn serve(&mut self) -> Result<Option<String>, SourceError> {
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                // Split queues take every record and every end of a partition.
+                Ok(_) | Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) => {
+                    if let Some(partition) = self.partitions.first() {
+                        self.problem = Some(classify(&error, partition)?);
+                    }
+                }
+            }
+        }
+        Ok(self.problem.as_ref().map(|problem| format!("Kafka at {}: {problem}", self.servers)))
+    }
+}
+
+/// Whether librdkafka goes on by itself (then: what is wrong meanwhile), or reading cannot go on.
+fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceError> {
+    let Partition { name, assignment, next, .. } = partition;
+    let place = format!("{name} partition {} at offset {next}", assignment.partition);
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
+            Err(SourceError::Lost(format!(
+                "reading {place}: the brokers no longer have that offset; records that were not read are lost. Start \
+             over with an empty store, or restore the topic"
+            )))
+        }
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => Err(SourceError::Unavailable(format!("reading {place}: {}", explain(error, &error.to_string())))),
+        Some(RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::NotImplemented) => {
+            Err(SourceError::Unavailable(format!(
+                "reading {place}: the batch there is damaged or compressed in a way this build cannot read ({error})"
+            )))
+        }
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+            Err(SourceError::Unavailable(format!("reading {place}: {}", explain(error, &error.to_string()))))
+        }
+        _ => Ok(error.to_string()),
+    }
+}

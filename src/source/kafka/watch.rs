@@ -1,0 +1,107 @@
+//! A thread beside the readers: asks the brokers how long each partition is, and tells them how far records are
+//! committed. Lag is measured and shown by it; nothing depends on it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use tillflow_dataflows::records::Topic;
+
+use super::client::{Client, Context};
+use crate::source::SourceError;
+use crate::store::Offsets;
+
+/// How often it looks and tells.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How long a broker may take to answer; nobody waits for it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// The offset after the last record of each partition, as last seen.
+#[derive(Clone, Default)]
+pub(super) struct Ends {
+    ends: Arc<Mutex<HashMap<(Topic, i32), i64>>>,
+}
+
+impl Ends {
+    pub(super) fn get(&self, topic: Topic, partition: i32) -> Option<i64> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&(topic, partition)).copied()
+    }
+
+    fn set(&self, topic: Topic, partition: i32, end: i64) {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert((topic, partition), end);
+    }
+}
+
+/// The thread; it ends with the value.
+pub(super) struct Watch {
+    ends: Ends,
+    committed: Arc<Mutex<Offsets>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Watch {
+    pub(super) fn start(client: &Client) -> Result<Watch, SourceError> {
+        let watch = Watch { ends: Ends::default(), committed: Arc::default(), stop: Arc::default() };
+        let consumer = client.consumer()?;
+        let names = Topic::ALL.map(|topic| client.topic_name(topic));
+        let (ends, committed, stop) = (watch.ends.clone(), Arc::clone(&watch.committed), Arc::clone(&watch.stop));
+        std::thread::Builder::new()
+            .name("tillflow-lag".into())
+            .spawn(move || {
+                let mut told = Offsets::new();
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::park_timeout(EVERY);
+                    let offsets = committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    for (topic, partition) in offsets.keys().copied() {
+                        if stop.load(Ordering::Relaxed) {
+                            return;
+                        }
+                        let name = &names[topic as usize];
+                        if let Ok((_, high)) = consumer.fetch_watermarks(name, partition, ANSWER_WITHIN) {
+                            ends.set(topic, partition, high);
+                        }
+                    }
+                    if offsets != told && tell(&consumer, &names, &offsets) {
+                        told = offsets;
+                    }
+                }
+            })
+            .map_err(|error| SourceError::Unavailable(format!("starting a thread: {error}")))?;
+        Ok(watch)
+    }
+
+    pub(super) fn ends(&self) -> Ends {
+        self.ends.clone()
+    }
+
+    pub(super) fn committed(&self, offsets: &Offsets) {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Not joined: it may be waiting for a broker, and holds nothing that anybody needs.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn tell(consumer: &BaseConsumer<Context>, names: &[String; 3], offsets: &Offsets) -> bool {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), next) in offsets {
+        if list.add_partition_offset(&names[*topic as usize], *partition, Offset::Offset(*next)).is_err() {
+            return false;
+        }
+    }
+    match consumer.commit(&list, CommitMode::Async) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "the group's offsets were not written; only lag tools read them");
+            false
+        }
+    }
+}
