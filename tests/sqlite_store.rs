@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use store::{AT, Fixture, all, commit, raw, row};
 use tempfile::TempDir;
 use tillflow::document::{Collection, Value};
-use tillflow::store::{StoreAddress, StoreError, StoreOptions};
+use tillflow::store::{Query, StoreAddress, StoreError, StoreOptions};
 
 struct File {
     address: StoreAddress,
@@ -35,6 +35,9 @@ impl Fixture for File {
         self.options.clone()
     }
 }
+
+/// 2024-01-15T00:00:00Z.
+const MIDNIGHT: i64 = 1_705_276_800_000;
 
 conformance_suite!(File::new());
 
@@ -220,10 +223,16 @@ fn a_commit_that_was_cut_off_leaves_nothing() {
     std::fs::write(file.folder.path().join("copy.db-wal"), &log[..log.len() - 100]).unwrap();
     let mut reader = StoreAddress::Sqlite { path: copy }.open_reader().unwrap();
     let (progress, answers) = reader
-        .read(&[tillflow::store::Query { collection: Some(Collection::AggregatedData), ..Default::default() }])
+        .read(&[Query { collection: Some(Collection::AggregatedData), ..Default::default() }])
         .unwrap();
     assert_eq!(progress.unwrap().epoch, 1);
     assert_eq!(answers[0].len(), 1);
+}
+
+/// Processor time of this thread so far, which other programs on the machine change less than the clock on the wall.
+fn processor_seconds() -> f64 {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    schedstat.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
 /// `cargo test --release --test sqlite_store -- --ignored --nocapture` prints rows per second of commits of 10,000.
@@ -233,31 +242,50 @@ fn rows_per_second() {
     let file = File::new();
     let mut store = file.open();
     store.acquire("a").unwrap();
-    let keys = 50_000;
     let mut epoch = 0;
-    for (name, first, commits) in [("insert", 0, 5), ("replace", 0, 40)] {
-        let prepared: Vec<_> = (0..commits)
-            .map(|turn| {
-                epoch += 1;
-                let rows = (0..10_000).map(|at| {
-                    let key = (first + turn * 10_000 + at) % keys;
-                    let hour = key / 100 % 24;
-                    let id = format!("sales_by_product|hour|2024-01-15T{hour:02}:00:00Z|product-{:05}", key * 7919 % keys);
-                    let mut row = row(&id, epoch, turn + at);
-                    row.fields.push(("as_of".into(), Value::Time(AT)));
-                    row.fields.push(("transactions".into(), Value::Int(at)));
-                    row.fields.push(("average_order_value".into(), Value::money(i128::from(at) * 1_111)));
-                    row.fields.push(("window_end".into(), Value::Time(AT + 3_600_000)));
-                    row
-                });
-                commit(epoch, rows.collect())
-            })
-            .collect();
-        let begun = Instant::now();
+    // 10,000 rows of `hours` hours and 2,000 products each.
+    let mut rows = |hours: i64, turn: i64| {
+        epoch += 1;
+        let rows = (0..10_000).map(|at| {
+            let (hour, product) = ((turn * 5 + at / 2_000) % hours, at % 2_000);
+            let id = format!("sales_total|hour|2024-01-15T{hour:02}:00:00Z|product-{product:05}");
+            let mut row = row(&id, epoch, turn + at);
+            row.fields[2].1 = Value::Time(MIDNIGHT + hour * 3_600_000);
+            row.fields.push(("window_end".into(), Value::Time(MIDNIGHT + (hour + 1) * 3_600_000)));
+            row.fields.push(("as_of".into(), Value::Time(AT)));
+            row.fields.push(("transactions".into(), Value::Int(at)));
+            row.fields.push(("average_order_value".into(), Value::money(i128::from(at) * 1_111)));
+            row
+        });
+        commit(epoch, rows.collect())
+    };
+    for (name, hours, commits) in [("insert", 25, 5), ("replace the same", 5, 20), ("replace in turn", 25, 20)] {
+        let prepared: Vec<_> = (0..commits).map(|turn| rows(hours, turn)).collect();
+        let (begun, processor) = (Instant::now(), processor_seconds());
         for commit in &prepared {
             store.commit(commit).unwrap();
         }
+        let (seconds, processor) = (begun.elapsed().as_secs_f64(), processor_seconds() - processor);
+        let rows = commits as f64 * 1e4;
+        println!("{name}: {:.0} rows/s, {:.0} rows per second of processor time", rows / seconds, rows / processor);
+    }
+    let query = Query {
+        collection: Some(Collection::AggregatedData),
+        type_is: Some("sales_total".into()),
+        granularity: Some("hour".into()),
+        ..Query::default()
+    };
+    let mut reader = file.reader();
+    for (name, query) in [
+        ("all of a granularity", Query { limit: Some(50_000), ..query.clone() }),
+        ("one hour", Query { from: Some(MIDNIGHT + 3 * 3_600_000), to: Some(MIDNIGHT + 4 * 3_600_000), ..query }),
+    ] {
+        let begun = Instant::now();
+        let mut found = 0;
+        for _ in 0..20 {
+            found += reader.read(std::slice::from_ref(&query)).unwrap().1[0].len();
+        }
         let seconds = begun.elapsed().as_secs_f64();
-        println!("{name}: {:.0} rows/s, {:.1} ms a commit", commits as f64 * 1e4 / seconds, seconds * 1e3 / commits as f64);
+        println!("read {name}: {} documents in {:.2} ms", found / 20, seconds * 1e3 / 20.0);
     }
 }

@@ -1,7 +1,8 @@
 //! The tables: which columns each has, what their values mean, and how a new one is added.
 //!
 //! Columns are declared without a type, because one column may hold different kinds in different rows and
-//! SQLite's type affinity would turn the text `12.5000` into a float or a count into text.
+//! SQLite's type affinity would turn the text `12.5000` into a float or a count into text. Tables keep their rowid:
+//! without it the secondary indexes hold the long `_id`s, which costs a tenth of the writing and gains no reading.
 
 use hashbrown::HashMap;
 use rusqlite::{Connection, Result};
@@ -193,8 +194,7 @@ pub(super) fn create(connection: &Connection) -> Result<()> {
         let table = quoted(collection.name());
         let names: String = columns(collection).iter().map(|(name, _)| format!(", {}", quoted(name))).collect();
         connection.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS {table} (\"_id\" TEXT NOT NULL PRIMARY KEY{names}){}",
-            storage(collection)
+            "CREATE TABLE IF NOT EXISTS {table} (\"_id\" TEXT NOT NULL PRIMARY KEY{names})"
         ))?;
         let present = Table::read(connection, collection)?;
         for (name, _) in columns(collection) {
@@ -211,15 +211,6 @@ pub(super) fn create(connection: &Connection) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// View rows are short and asked for by ranges of `_id`: clustering them by it saves the second look-up. Records
-/// and dead letters may be a megabyte, which a clustered index holds badly.
-const fn storage(collection: Collection) -> &'static str {
-    match collection {
-        Collection::AggregatedData | Collection::RealTimeMetrics => " WITHOUT ROWID",
-        _ => "",
-    }
 }
 
 pub(super) fn add_column(connection: &Connection, collection: Collection, name: &str) -> Result<()> {
