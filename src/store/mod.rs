@@ -5,11 +5,21 @@
 //!
 //! This module never interprets a document beyond the fields it indexes and queries by.
 
+mod address;
+mod mongodb;
+mod query;
+mod retry;
+mod sqlite;
+mod state;
+
 use std::collections::BTreeMap;
 
 use tillflow_dataflows::records::{Millis, Topic};
 
 use crate::document::{Collection, Document};
+
+pub use self::address::{AddressError, StoreAddress, StoreOptions};
+pub use self::retry::Report;
 
 /// Next offset to read, by topic and partition.
 pub type Offsets = BTreeMap<(Topic, i32), i64>;
