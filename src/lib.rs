@@ -2,5 +2,7 @@
 
 pub mod dashboard;
 pub mod document;
+pub mod generate;
+pub mod partitioner;
 pub mod status;
 pub mod store;
