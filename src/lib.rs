@@ -4,6 +4,7 @@ pub mod codec;
 pub mod dashboard;
 pub mod document;
 pub mod engine;
+pub mod generate;
 pub mod metrics;
 pub mod partitioner;
 pub mod source;
