@@ -11,6 +11,8 @@ use super::host::HostPolicy;
 
 /// A head must be complete this long after the connection began, however it drips in.
 const HEAD_TIME: Duration = Duration::from_secs(3);
+/// A request waits this long for its turn; who still waits then is better told so.
+const QUEUE_TIME: Duration = Duration::from_secs(2);
 /// A client must take some of its answer this often...
 const WRITE_TIME: Duration = Duration::from_secs(5);
 /// ...and all of it at this rate or faster, in bytes per second.
@@ -25,6 +27,8 @@ const STREAM_INPUT: usize = 8 * 1024;
 pub(super) enum Phase {
     /// Sending its head.
     Head,
+    /// Waiting for its turn.
+    Queued { bodyless: bool },
     /// Waiting for its page.
     Waiting,
     /// Taking its answer.
@@ -67,10 +71,25 @@ impl Connection {
         self.since = now;
     }
 
+    /// Its request is in the queue.
+    pub(super) fn queue(&mut self, bodyless: bool, now: Instant) {
+        self.input = Vec::new();
+        self.enter(Phase::Queued { bodyless }, now);
+    }
+
     /// Its request is with the inner server.
     pub(super) fn wait(&mut self, now: Instant) {
-        self.input = Vec::new();
         self.enter(Phase::Waiting, now);
+    }
+
+    /// Whether the client has gone away while it was waiting. One that has closed its sending half alone has not.
+    pub(super) fn is_reset(&self) -> bool {
+        !matches!(self.socket.take_error(), Ok(None))
+    }
+
+    /// Whether it waits for its turn or its page.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. } | Phase::Waiting)
     }
 
     /// Its answer is there.
@@ -101,6 +120,7 @@ impl Connection {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Head => Some(self.since + HEAD_TIME),
+            Phase::Queued { .. } => Some(self.since + QUEUE_TIME),
             // The inner server's answer, or its failure, has a limit of its own.
             Phase::Waiting => None,
             Phase::Writing { stalled_at, over_at, .. } => Some(*stalled_at.min(over_at)),
@@ -114,7 +134,13 @@ impl Connection {
         loop {
             match &mut self.phase {
                 Phase::Head => return self.read_head(hosts, now),
-                Phase::Waiting => return Step::Wait,
+                Phase::Queued { bodyless } if now >= self.since + QUEUE_TIME => {
+                    return Step::Refuse(Refusal {
+                        bodyless: *bodyless,
+                        ..Refusal::new(503, "too many requests at once")
+                    });
+                }
+                Phase::Queued { .. } | Phase::Waiting => return Step::Wait,
                 Phase::Writing { bytes, sent, stalled_at, over_at } => match self.socket.write(&bytes[*sent..]) {
                     Ok(0) => return Step::Close,
                     Ok(count) => {
@@ -190,4 +216,88 @@ fn drain(socket: &mut TcpStream, drained: &mut usize, limit: usize) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+
+    use super::*;
+
+    fn pair() -> (Connection, StdStream, HostPolicy) {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, peer) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let hosts = HostPolicy::new(listener.local_addr().unwrap(), &[]);
+        (Connection::new(TcpStream::from_std(socket), peer.ip().is_loopback(), Instant::now()), client, hosts)
+    }
+
+    #[test]
+    fn a_reader_that_stops_is_cut_off_after_five_seconds() {
+        let (mut connection, _client, hosts) = pair();
+        let start = Instant::now();
+        connection.answer(vec![0; 32 * 1024 * 1024], start);
+        assert!(matches!(connection.advance(&hosts, 0, start), Step::Wait));
+        let almost = start + WRITE_TIME - Duration::from_millis(1);
+        assert!(matches!(connection.advance(&hosts, 0, almost), Step::Wait));
+        assert_eq!(connection.deadline(), Some(start + WRITE_TIME));
+        assert!(matches!(connection.advance(&hosts, 0, start + WRITE_TIME), Step::Close));
+    }
+
+    #[test]
+    fn a_reader_that_drips_is_cut_off_by_its_rate() {
+        let (mut connection, mut client, hosts) = pair();
+        // Small buffers, so that the kernel passes on each bit of progress.
+        socket2::SockRef::from(&connection.socket).set_send_buffer_size(16 * 1024).unwrap();
+        socket2::SockRef::from(&client).set_recv_buffer_size(16 * 1024).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let start = Instant::now();
+        let length = 16 * 1024 * 1024;
+        connection.answer(vec![0; length], start);
+        let allowed = WRITE_TIME + Duration::from_secs(length as u64 / WRITE_RATE);
+        let mut now = start;
+        let mut chunk = vec![0; 32 * 1024];
+        while let Step::Wait = connection.advance(&hosts, 0, now) {
+            assert!(now <= start + allowed, "still served");
+            let _ = client.read(&mut chunk);
+            std::thread::sleep(Duration::from_millis(2));
+            now += Duration::from_secs(1);
+        }
+        assert!(now >= start + allowed, "cut off after {:?}, though it went on", now - start);
+    }
+
+    #[test]
+    fn a_quiet_connection_is_closed_and_a_half_request_told() {
+        let (mut quiet, _client, hosts) = pair();
+        let start = quiet.since;
+        assert!(matches!(quiet.advance(&hosts, 0, start + HEAD_TIME), Step::Close));
+        let (mut half, mut client, hosts) = pair();
+        client.write_all(b"GET /").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(matches!(half.advance(&hosts, 0, half.since), Step::Wait));
+        assert!(matches!(half.advance(&hosts, 0, half.since + HEAD_TIME), Step::Refuse(Refusal { status: 408, .. })));
+    }
+
+    #[test]
+    fn who_waits_too_long_for_a_turn_is_told_so() {
+        let (mut connection, _client, hosts) = pair();
+        let start = Instant::now();
+        connection.queue(true, start);
+        assert!(matches!(connection.advance(&hosts, 0, start), Step::Wait));
+        let step = connection.advance(&hosts, 0, start + QUEUE_TIME);
+        assert!(matches!(step, Step::Refuse(Refusal { status: 503, bodyless: true, .. })));
+    }
+
+    #[test]
+    fn a_reset_is_told_from_a_closed_half() {
+        let (connection, client, _) = pair();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!connection.is_reset());
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(connection.is_reset());
+    }
 }

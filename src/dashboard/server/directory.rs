@@ -3,11 +3,10 @@
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "tillflow-http-";
-const SOCKET_SUFFIX: &str = ".sock";
 /// Left-overs of killed processes that one start looks at.
 const SWEEP_LIMIT: usize = 64;
 
@@ -42,7 +41,7 @@ impl SocketDirectory {
                 Ok(()) => {
                     let directory = SocketDirectory { path };
                     // A name too long for a socket shows here, not at the first request.
-                    drop(std::os::unix::net::UnixListener::bind(directory.socket(0))?);
+                    drop(UnixListener::bind(directory.socket(0))?);
                     fs::remove_file(directory.socket(0))?;
                     return Ok(directory);
                 }
@@ -55,7 +54,7 @@ impl SocketDirectory {
 
     /// Where the socket of the `number`th inner server belongs.
     pub(super) fn socket(&self, number: u64) -> PathBuf {
-        self.path.join(format!("{number}{SOCKET_SUFFIX}"))
+        self.path.join(format!("{number}.sock"))
     }
 }
 
@@ -66,28 +65,34 @@ impl Drop for SocketDirectory {
     }
 }
 
-/// Removes what killed processes left: folders of ours with a socket at which nobody listens.
+/// Removes what killed processes left. Their sockets are not tried: to be connected to can be the end of a tiny_http
+/// that has run out of descriptors. Where there is no `/proc`, or where processes of several namespaces share the
+/// base, a folder may stay too long or go too early; who misses its folder makes a new one.
 fn sweep(base: &Path) {
-    let Ok(entries) = fs::read_dir(base) else { return };
-    let ours = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
-    for folder in ours.map(|entry| entry.path()).take(SWEEP_LIMIT) {
-        let Ok(files) = fs::read_dir(&folder) else { continue };
-        let mut sockets = files.flatten().map(|file| file.path()).peekable();
-        let abandoned = sockets.peek().is_some()
-            && sockets.all(|socket| {
-                socket.to_string_lossy().ends_with(SOCKET_SUFFIX)
-                    && UnixStream::connect(&socket).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-            });
-        if abandoned {
-            let _ = fs::remove_dir_all(&folder);
-        }
+    if !Path::new("/proc/self").exists() {
+        return;
     }
+    let Ok(entries) = fs::read_dir(base) else { return };
+    let abandoned = entries.flatten().map(|entry| entry.path()).filter(|path| owner(path).is_some_and(has_ended));
+    for folder in abandoned.take(SWEEP_LIMIT) {
+        // Another user's folder cannot be removed, and need not be.
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+/// The process a folder was made by, if it is one of ours.
+fn owner(folder: &Path) -> Option<u32> {
+    let (process, _) = folder.file_name()?.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    process.parse().ok()
+}
+
+fn has_ended(process: u32) -> bool {
+    !Path::new("/proc").join(process.to_string()).exists()
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -105,22 +110,22 @@ mod tests {
     #[test]
     fn a_start_sweeps_what_a_killed_process_left_and_nothing_else() {
         let base = tempfile::tempdir().unwrap();
-        let folder = |name: &str| {
+        let folder = |name: String| {
             let path = base.path().join(name);
             fs::create_dir(&path).unwrap();
+            fs::write(path.join("1.sock"), "").unwrap();
             path
         };
-        let abandoned = folder("tillflow-http-1-dead");
-        drop(UnixListener::bind(abandoned.join("0.sock")).unwrap());
-        let alive = folder("tillflow-http-2-alive");
-        let _listener = UnixListener::bind(alive.join("0.sock")).unwrap();
-        let fresh = folder("tillflow-http-3-fresh");
-        let foreign = folder("tillflow-http-4-foreign");
-        fs::write(foreign.join("notes.txt"), "keep").unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = child.id();
+        child.wait().unwrap();
+        let abandoned = folder(format!("{PREFIX}{ended}-0123abcd"));
+        let alive = folder(format!("{PREFIX}{}-0123abcd", std::process::id()));
+        let foreign = [folder(format!("{PREFIX}notes-1")), folder(format!("other-{ended}-0123abcd"))];
 
         let _directory = SocketDirectory::create_in(base.path()).unwrap();
         assert!(!abandoned.exists());
-        assert!(alive.exists() && fresh.exists() && foreign.exists());
+        assert!(alive.exists() && foreign.iter().all(|path| path.exists()));
     }
 
     #[test]

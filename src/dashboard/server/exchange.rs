@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -76,7 +75,6 @@ const MALFORMED: Failure = Failure::Refused(Refusal::new(500, "the page is not i
 pub(super) struct Exchange {
     pub(super) inner: Arc<Inner>,
     pub(super) limit: Duration,
-    pub(super) stopping: Arc<AtomicBool>,
     pub(super) connection: Option<(UnixStream, u64)>,
 }
 
@@ -205,7 +203,7 @@ impl Exchange {
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                    if self.stopping.load(Ordering::Acquire) {
+                    if self.inner.is_stopping() {
                         return Err(Failure::Refused(Refusal::new(503, "the program is stopping")));
                     }
                     if Instant::now() >= deadline {

@@ -1,11 +1,11 @@
 //! The guard: every client's socket, in one thread that never waits for any of them.
 //!
 //! Bounds, and what is done at each: connections (the longest lingering, then the longest silent, then the
-//! slowest reader makes room for a new one), requests waiting for a page (503), bytes of answers that are not taken
-//! yet (the slowest readers are cut off), event streams (503). So a client that is slow, silent or greedy costs its own
+//! slowest reader makes room for a new one), requests waiting for their turn (503 at once, or after two seconds in
+//! the queue), bytes of answers that are not taken yet (the slowest readers are cut off), event streams (503). So a client that is slow, silent or greedy costs its own
 //! place alone, and only for as long as nobody else wants it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ const FIRST_CONNECTION: usize = 2;
 
 /// Connections that may be open at once, the event streams not counted.
 const CONNECTION_LIMIT: usize = 256;
+/// Requests that may wait for their turn.
+const QUEUE_LIMIT: usize = 128;
 /// The guard takes at most one in so many of the descriptors the process may have: the pipeline needs them too.
 const DESCRIPTOR_SHARE: u64 = 4;
 /// Bytes of answers kept for clients that have not taken them yet. One answer alone may exceed it.
@@ -67,13 +69,18 @@ pub(super) struct Guard {
     connections: HashMap<usize, Connection>,
     next_connection: usize,
     connection_limit: usize,
+    queue: VecDeque<Job>,
+    /// Whether the queue was searched for clients that are gone, in this round.
+    queue_searched: bool,
     jobs: Sender<Job>,
+    in_flight: usize,
     done: Receiver<Done>,
     farewell_until: Option<Instant>,
 }
 
 impl Guard {
-    /// Takes over a listener; `jobs` and `done` lead to the inner server and back.
+    /// Takes over a listener; `jobs` and `done` lead to the inner server and back. No more than `jobs` can hold are
+    /// there at once; the others wait here, where they cost nothing once their client is gone.
     pub(super) fn new(
         listener: StdListener,
         shared: Arc<Shared>,
@@ -95,7 +102,10 @@ impl Guard {
             connections: HashMap::new(),
             next_connection: FIRST_CONNECTION,
             connection_limit,
+            queue: VecDeque::new(),
+            queue_searched: false,
             jobs,
+            in_flight: 0,
             done,
             farewell_until: None,
         };
@@ -132,6 +142,7 @@ impl Guard {
             _ => {}
         }
         let now = Instant::now();
+        self.queue_searched = false;
         if events.iter().any(|event| event.token() == LISTENER) || self.accept_at.is_some_and(|at| now >= at) {
             self.accept(now);
         }
@@ -142,14 +153,15 @@ impl Guard {
             let id = event.token().0;
             // While it waits for its page, nothing else would tell that the client is gone.
             if event.is_error() || event.is_write_closed() {
-                self.with(id, |guard, connection| match connection.phase {
-                    Phase::Waiting => Step::Close,
-                    _ => connection.advance(&guard.hosts, guard.epoch.load(Ordering::Acquire), now),
+                self.with(id, |shared, connection| match connection.is_waiting() {
+                    true => Step::Close,
+                    false => connection.advance(&shared.hosts, shared.epoch.load(Ordering::Acquire), now),
                 });
             } else {
                 self.advance(id, now);
             }
         }
+        self.dispatch(now);
         self.look_after_deadlines(now);
         let streams = self.connections.values().filter(|connection| connection.is_stream()).count();
         self.shared.counters.set_open(self.connections.len(), streams);
@@ -193,7 +205,7 @@ impl Guard {
     fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, now: Instant) {
         let others = self.connections.values().filter(|connection| !connection.is_stream()).count();
         if others >= self.connection_limit && !self.make_room() {
-            // Every place is taken by a request that waits for its page.
+            // Every place is taken by a request that waits for its turn or its page.
             let _ = socket.write(&answer::refusal(Refusal::new(503, "too many requests at once")));
             self.shared.counters.count_answer(503);
             return;
@@ -223,7 +235,7 @@ impl Guard {
             Phase::Lingering { .. } => Some((0, connection.since)),
             Phase::Head => Some((1, connection.since)),
             Phase::Writing { .. } => Some((2, connection.since)),
-            Phase::Waiting | Phase::Streaming { .. } => None,
+            Phase::Queued { .. } | Phase::Waiting | Phase::Streaming { .. } => None,
         };
         let ranked = self.connections.iter().filter_map(|(id, connection)| Some((rank(connection)?, *id)));
         let Some(((rank, _), id)) = ranked.min() else { return false };
@@ -245,7 +257,7 @@ impl Guard {
         let Some(mut connection) = self.connections.remove(&id) else { return };
         let now = Instant::now();
         let step = match act(&self.shared, &mut connection) {
-            Step::Serve(head) => self.submit(id, head, &mut connection, now),
+            Step::Serve(head) => self.enqueue(id, head, &mut connection, now),
             step => step,
         };
         let step = match step {
@@ -268,22 +280,60 @@ impl Guard {
         }
     }
 
-    fn submit(&mut self, id: usize, mut head: Head, connection: &mut Connection, now: Instant) -> Step {
+    fn enqueue(&mut self, id: usize, mut head: Head, connection: &mut Connection, now: Instant) -> Step {
+        if self.queue.len() >= QUEUE_LIMIT && !self.queue_searched {
+            self.queue_searched = true;
+            self.forget_the_gone();
+        }
+        let bodyless = head.method == Method::Head;
+        if self.queue.len() >= QUEUE_LIMIT {
+            return Step::Refuse(Refusal { bodyless, ..Refusal::new(503, "too many requests at once") });
+        }
         // Compression saves nothing where no wire is.
         head.accepts_gzip &= !connection.loopback;
-        let bodyless = head.method == Method::Head;
-        match self.jobs.try_send(Job { connection: id, head }) {
-            Ok(()) => {
-                connection.wait(now);
-                Step::Wait
+        self.queue.push_back(Job { connection: id, head });
+        connection.queue(bodyless, now);
+        Step::Wait
+    }
+
+    /// Takes requests out of the queue whose clients do not wait any more.
+    fn forget_the_gone(&mut self) {
+        let Guard { queue, connections, shared, .. } = self;
+        queue.retain(|job| match connections.get(&job.connection) {
+            Some(connection) if connection.is_reset() => {
+                connections.remove(&job.connection);
+                shared.counters.count_refused();
+                false
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                Step::Refuse(Refusal { bodyless, ..Refusal::new(503, "too many requests at once") })
+            Some(connection) => connection.is_waiting(),
+            None => false,
+        });
+    }
+
+    /// Hands requests to the exchange threads, as long as one of them is free.
+    fn dispatch(&mut self, now: Instant) {
+        let free = self.jobs.capacity().unwrap_or(1);
+        while self.in_flight < free {
+            let Some(job) = self.queue.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(&job.connection) else { continue };
+            if !connection.is_waiting() {
+                continue;
+            }
+            match self.jobs.try_send(job) {
+                Ok(()) => {
+                    self.in_flight += 1;
+                    connection.wait(now);
+                }
+                Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                    self.queue.push_front(job);
+                    return;
+                }
             }
         }
     }
 
     fn deliver(&mut self, Done { connection: id, reply }: Done, now: Instant) {
+        self.in_flight -= 1;
         let Some(mut connection) = self.connections.remove(&id) else { return };
         let open = self.connections.values().filter(|connection| connection.is_stream()).count();
         match reply {

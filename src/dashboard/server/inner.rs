@@ -27,7 +27,20 @@ pub(super) const HANDLER_THREADS: usize = 4;
 struct Running {
     number: u64,
     server: Arc<tiny_http::Server>,
-    path: PathBuf,
+    /// After the server, which connects to its own socket when it is dropped, to wake its accept thread.
+    directory: Arc<SocketDirectory>,
+}
+
+impl Running {
+    fn start(number: u64, directory: Arc<SocketDirectory>) -> io::Result<Running> {
+        let path = directory.socket(number);
+        let server = build(|| tiny_http::Server::http_unix(&path))?;
+        Ok(Running { number, server, directory })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.socket(self.number)
+    }
 }
 
 /// The inner server with its successors.
@@ -36,8 +49,6 @@ pub(super) struct Inner {
     handler: Arc<Handler>,
     counters: Arc<HttpCounters>,
     stopping: AtomicBool,
-    /// Last, for a server that is dropped still connects to its own socket to wake its accept thread.
-    directory: SocketDirectory,
 }
 
 impl Inner {
@@ -46,25 +57,17 @@ impl Inner {
         handler: Arc<Handler>,
         counters: Arc<HttpCounters>,
     ) -> io::Result<(Arc<Inner>, Vec<JoinHandle<()>>)> {
-        let directory = SocketDirectory::create()?;
-        let path = directory.socket(1);
-        let server = build(|| tiny_http::Server::http_unix(&path))?;
-        Inner::start_with(directory, Running { number: 1, server, path }, handler, counters)
+        let running = Running::start(1, Arc::new(SocketDirectory::create()?))?;
+        Inner::start_with(running, handler, counters)
     }
 
     fn start_with(
-        directory: SocketDirectory,
         running: Running,
         handler: Arc<Handler>,
         counters: Arc<HttpCounters>,
     ) -> io::Result<(Arc<Inner>, Vec<JoinHandle<()>>)> {
-        let inner = Arc::new(Inner {
-            running: Mutex::new(running),
-            handler,
-            counters,
-            stopping: AtomicBool::new(false),
-            directory,
-        });
+        let inner =
+            Arc::new(Inner { running: Mutex::new(running), handler, counters, stopping: AtomicBool::new(false) });
         let mut threads = Vec::with_capacity(HANDLER_THREADS);
         for index in 0..HANDLER_THREADS {
             let own = Arc::clone(&inner);
@@ -97,12 +100,12 @@ impl Inner {
     /// A connection to the server that runs now, and its number. If nobody listens there, the next one is built.
     pub(super) fn connect(&self) -> io::Result<(UnixStream, u64)> {
         let running = self.running();
-        match UnixStream::connect(&running.path) {
+        match UnixStream::connect(running.path()) {
             Ok(stream) => Ok((stream, running.number)),
             Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
                 self.replace(running.number)?;
                 let running = self.running();
-                Ok((UnixStream::connect(&running.path)?, running.number))
+                Ok((UnixStream::connect(running.path())?, running.number))
             }
             Err(error) => Err(error),
         }
@@ -115,11 +118,12 @@ impl Inner {
             return Ok(());
         }
         let number = broken + 1;
-        let path = self.directory.socket(number);
-        // A try that failed half-way may have left the file.
-        let _ = std::fs::remove_file(&path);
-        let server = build(|| tiny_http::Server::http_unix(&path))?;
-        let before = std::mem::replace(&mut *running, Running { number, server, path });
+        let next = match Running::start(number, Arc::clone(&running.directory)) {
+            Ok(next) => next,
+            // The folder may have been cleared away.
+            Err(_) => Running::start(number, Arc::new(SocketDirectory::create()?))?,
+        };
+        let before = std::mem::replace(&mut *running, next);
         drop(running);
         self.counters.count_restart();
         tracing::warn!(number, "the inner HTTP server had stopped; a new one was started");
@@ -131,6 +135,11 @@ impl Inner {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         wake_handlers(&self.running().server);
+    }
+
+    /// Whether no answer is to be expected any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     fn handle_all(&self) {
@@ -157,6 +166,10 @@ impl Inner {
                             // The next request tries again; until then there is nothing to serve.
                             tracing::warn!(%error, "the inner HTTP server could not be started anew");
                         }
+                    }
+                    if self.number() != running.number {
+                        // Looking for requests may have swallowed the call that was meant for another thread.
+                        running.server.unblock();
                     }
                     return;
                 }
@@ -295,14 +308,13 @@ mod tests {
 
     #[test]
     fn a_server_that_cannot_accept_any_more_is_replaced() {
-        let directory = SocketDirectory::create().unwrap();
-        let path = directory.socket(1);
-        let listener = UnixListener::bind(&path).unwrap();
+        let directory = Arc::new(SocketDirectory::create().unwrap());
+        let listener = UnixListener::bind(directory.socket(1)).unwrap();
         let twin = listener.try_clone().unwrap();
         let server = Arc::new(tiny_http::Server::from_listener(listener, None).unwrap());
         let counters = Arc::new(HttpCounters::default());
-        let running = Running { number: 1, server, path };
-        let (inner, threads) = Inner::start_with(directory, running, Arc::new(page), Arc::clone(&counters)).unwrap();
+        let running = Running { number: 1, server, directory };
+        let (inner, threads) = Inner::start_with(running, Arc::new(page), Arc::clone(&counters)).unwrap();
         assert!(ask(&inner, "/before").unwrap().ends_with("/before"));
 
         // Its accept fails from here on, as it does when there are no descriptors left.
@@ -324,10 +336,12 @@ mod tests {
         let counters = Arc::new(HttpCounters::default());
         let (inner, threads) = Inner::start(Arc::new(page), Arc::clone(&counters)).unwrap();
         for round in 1..=3 {
-            std::fs::remove_file(inner.running().path).unwrap();
+            std::fs::remove_file(inner.running().path()).unwrap();
             assert!(ask(&inner, "/again").unwrap().ends_with("/again"));
             assert_eq!(counters.read().restarts, round);
         }
+        std::fs::remove_dir_all(inner.running().path().parent().unwrap()).unwrap();
+        assert!(ask(&inner, "/again").unwrap().ends_with("/again"), "a folder that is gone is made anew");
         inner.stop();
         join(threads);
     }

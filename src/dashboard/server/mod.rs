@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! client ─► guard (1 thread) ─► exchanges (4) ─► tiny_http ─► handlers (4) ─► pages
-//!             ▲  └ event streams    │ a queue of 24
-//!             └─────────────────────┘ bounded replies
+//!             ▲ ├ a queue of 128  │
+//!             │ └ event streams   │
+//!             └───────────────────┘ bounded replies
 //! ```
 
 mod answer;
@@ -44,8 +45,6 @@ use crate::status::Status;
 /// What makes a response of a request. It is called by several threads at once; a panic in it becomes a 500.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
-/// Requests that may wait for an exchange thread; one more gets a 503.
-const QUEUE: usize = 24;
 /// Requests that are with the inner server at once.
 const EXCHANGE_THREADS: usize = 4;
 /// Connections the kernel keeps until they are accepted.
@@ -153,20 +152,15 @@ impl Server {
             status: Arc::clone(&epochs),
             stopping: Arc::clone(&stopping),
         });
-        let (jobs, queued) = crossbeam_channel::bounded(QUEUE);
-        // Full only while the guard is behind; the exchange threads then wait for it.
+        // The guard has as many requests here as there are threads for them, so neither is ever full.
+        let (jobs, queued) = crossbeam_channel::bounded(EXCHANGE_THREADS);
         let (done, finished) = crossbeam_channel::bounded(EXCHANGE_THREADS);
         let (guard, waker) = Guard::new(listener, Arc::clone(&shared), jobs, finished)?;
         let (inner, threads) = Inner::start(handler, options.counters)?;
         // From here on, dropping the server stops what has been started.
         let mut server = Server { local_addr, stopping: Arc::clone(&stopping), waker, inner, threads };
         for index in 0..EXCHANGE_THREADS {
-            let exchange = Exchange {
-                inner: Arc::clone(&server.inner),
-                limit: options.page_limit,
-                stopping: Arc::clone(&stopping),
-                connection: None,
-            };
+            let exchange = Exchange { inner: Arc::clone(&server.inner), limit: options.page_limit, connection: None };
             let (queued, done, waker) = (queued.clone(), done.clone(), Arc::clone(&server.waker));
             server.spawn(format!("http-exchange-{index}"), move || exchange.run(&queued, &done, &waker))?;
         }
