@@ -1,3 +1,4 @@
 //! The pages, charts and API over what the store holds.
 
 pub mod message;
+pub mod server;
