@@ -35,7 +35,8 @@ finish() {
         exit 0
     fi
     [ -z "$own_services" ] || say "the services' logs are in $run"
-    printf 'test.sh: FAILED after %d s: %s\n' "$SECONDS" "$(join "${failed[@]:-before the tests could run}")"
+    [ "$status" -eq 0 ] || failed+=("ended early, see above")
+    printf 'test.sh: FAILED after %d s: %s\n' "$SECONDS" "$(join "${failed[@]:-nothing was tested}")"
     exit $((status == 0 ? 1 : status))
 }
 
@@ -75,7 +76,7 @@ need_browser() {
     export TILLFLOW_TEST_CHROMIUM
 }
 
-node_is_new_enough() { node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 18)' 2>/dev/null; }
+node_is_new_enough() { node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' 2>/dev/null; }
 
 need_page_modules() {
     node_is_new_enough || apt nodejs
@@ -91,6 +92,7 @@ need_page_modules() {
 # A second run in the same folder would stop the services of the first.
 claim_folder() {
     local owner=
+    need_ps
     if [ -f "$run/owner" ] && owner=$(cat "$run/owner") && [ -n "$owner" ]; then
         case "$(ps -ww -p "$owner" -o args= 2>/dev/null)" in
             *test.sh*) die "another ./test.sh (process $owner) is running here" ;;

@@ -23,3 +23,6 @@ apt() {
         die "apt-get could not install $*"
     hash -r
 }
+
+# A slim image has none, and without it no process can be told from another that has got its number.
+need_ps() { command -v ps >/dev/null || apt procps; }

@@ -163,17 +163,20 @@ stop_one() {
     rm -f "$folder/pid"
 }
 
+# The end of a server's log without the stack traces.
+show_log() { grep -v '^[[:space:]]*at ' "$1/log" | tail -n 15 >&2 || true; }
+
 # wait_for NAME FOLDER PROBE... : until the probe succeeds; a server that ended, or never answers, ends us too.
 wait_for() {
     local name=$1 folder=$2 deadline=$((SECONDS + START_SECONDS))
     shift 2
     until "$@" >/dev/null 2>&1; do
         if ! is_ours "$folder/pid" "$folder"; then
-            tail -n 30 "$folder/log" >&2 || true
+            show_log "$folder"
             die "$name ended while it started; its log is $folder/log"
         fi
         if [ "$SECONDS" -ge "$deadline" ]; then
-            tail -n 30 "$folder/log" >&2 || true
+            show_log "$folder"
             die "$name did not answer within $START_SECONDS s; its log is $folder/log"
         fi
         sleep 0.2
@@ -183,15 +186,23 @@ wait_for() {
 # ---- the two servers --------------------------------------------------------------------------------------
 
 # choose_ports FILE : three ports that are free now; written down, because a Kafka controller keeps its own in its data.
+# They lie below the ports that systems hand out to clients, so that no connection takes one before the server does.
 choose_ports() {
-    "$base_python" - "${KAFKA_PORT:-0}" 0 "${MONGO_PORT:-0}" >"$1.part" <<'PY' || die "no free port: is KAFKA_PORT or MONGO_PORT in use?"
-import socket, sys
+    "$base_python" - "${KAFKA_PORT:-0}" 0 "${MONGO_PORT:-0}" >"$1.part" <<'PY' || die "KAFKA_PORT or MONGO_PORT is in use"
+import random, socket, sys
 held = []
-for port in map(int, sys.argv[1:]):
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("127.0.0.1", port))
-    held.append(s)
+for wanted in map(int, sys.argv[1:]):
+    for port in [wanted] if wanted else random.sample(range(20000, 32000), 200):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        held.append(s)
+        break
+if len(held) < 3:
+    sys.exit(1)
 print(*(s.getsockname()[1] for s in held))
 PY
     mv "$1.part" "$1"
@@ -242,7 +253,7 @@ PROPERTIES
             --standalone -c "$folder/server.properties" \
             -t "$("$base_python" -c 'import base64, os; print(base64.urlsafe_b64encode(b"k" + os.urandom(15))[:22].decode())')" \
             >>"$folder/log" 2>&1 </dev/null || {
-            tail -n 20 "$folder/log" >&2
+            show_log "$folder"
             die "Kafka could not format $folder/data"
         }
     fi
@@ -322,6 +333,8 @@ start() {
         : >"$dir/docker"
         TILLFLOW_KAFKA_PORT=$kafka_port TILLFLOW_MONGO_PORT=$mongo_port compose "$dir" up -d --wait kafka mongo ||
             die "docker compose could not start kafka and mongo"
+        # Healthy inside their network is not yet reachable from here.
+        servers_answer "$python" "127.0.0.1:$kafka_port" "mongodb://127.0.0.1:$mongo_port/?directConnection=true"
     else
         need_java
         with_lock kafka fill_kafka "$cache/kafka-$KAFKA_VERSION"
@@ -340,6 +353,7 @@ start() {
 stop() {
     local dir
     [ -d "$1" ] || return 0
+    need_ps
     dir=$(cd "$1" && pwd -P)
     rm -f "$dir/env"
     if [ -f "$dir/docker" ]; then
@@ -350,15 +364,17 @@ stop() {
     stop_one "the MongoDB server" "$dir/mongo"
 }
 
+# servers_answer PYTHON BOOTSTRAP-SERVERS MONGO-URI
+servers_answer() {
+    kafka_answers "$1" "$2" 2>/dev/null || die "no Kafka broker answers at $2"
+    # The address may hold a password: it is not repeated.
+    mongo_answers "$1" "$3" 2>/dev/null || die "no MongoDB server answers at the address in MONGO_URI"
+}
+
 check() {
-    local python
     [ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ] || die "KAFKA_BOOTSTRAP_SERVERS is not set"
     [ -n "${MONGO_URI:-}" ] || die "MONGO_URI is not set"
-    python=$(test_python)
-    kafka_answers "$python" "$KAFKA_BOOTSTRAP_SERVERS" 2>/dev/null ||
-        die "no Kafka broker answers at KAFKA_BOOTSTRAP_SERVERS=$KAFKA_BOOTSTRAP_SERVERS"
-    # The address may hold a password: it is not repeated.
-    mongo_answers "$python" "$MONGO_URI" 2>/dev/null || die "no MongoDB server answers at MONGO_URI"
+    servers_answer "$(test_python)" "$KAFKA_BOOTSTRAP_SERVERS" "$MONGO_URI"
 }
 
 case "${1:-} $#" in
