@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# All tests:            ./test.sh
+# The Rust tests only:  ./test.sh NAME...    (filters and options of the test programs, as after `cargo test --`)
+#
+# The tests need Kafka and MongoDB. Servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name are used as they are;
+# otherwise scripts/services.sh starts a pair of their own, in Docker or without it, and they are gone at the end.
+# What is missing is a failure, never a silent skip.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$root"
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
+
+run=${CARGO_TARGET_DIR:-$root/target}/test-services
+own_services=
+failed=()
+passed=()
+
+# step NAME COMMAND... : goes on after a failure, so that one run shows all of them.
+step() {
+    local name=$1
+    shift
+    say "$name"
+    if "$@"; then passed+=("$name"); else failed+=("$name"); fi
+}
+
+finish() {
+    local status=$?
+    trap - EXIT INT TERM
+    [ -z "$own_services" ] || scripts/services.sh stop "$run" || status=1
+    if [ "$status" -eq 0 ] && [ ${#failed[@]} -eq 0 ] && [ ${#passed[@]} -gt 0 ]; then
+        [ -z "$own_services" ] || rm -rf "$run"
+        printf 'test.sh: ALL PASSED in %d s: %s\n' "$SECONDS" "$(join "${passed[@]}")"
+        exit 0
+    fi
+    [ -z "$own_services" ] || say "the services' logs are in $run"
+    [ "$status" -eq 0 ] || failed+=("ended early, see above")
+    printf 'test.sh: FAILED after %d s: %s\n' "$SECONDS" "$(join "${failed[@]:-nothing was tested}")"
+    exit $((status == 0 ? 1 : status))
+}
+
+join() {
+    local IFS=,
+    printf '%s' "$*" | sed 's/,/, /g'
+}
+
+need_build_tools() {
+    command -v cargo >/dev/null || die "cargo is missing: install Rust 1.88 or newer (https://rustup.rs)"
+    # librdkafka asks for a C++ compiler too.
+    if ! command -v cc >/dev/null || ! command -v c++ >/dev/null || ! command -v make >/dev/null ||
+        ! command -v perl >/dev/null; then
+        apt build-essential perl
+    fi
+}
+
+# Sets TILLFLOW_TEST_CHROMIUM.
+need_browser() {
+    local name
+    if [ -n "${CHROMIUM:-}" ]; then
+        command -v "$CHROMIUM" >/dev/null || die "CHROMIUM=$CHROMIUM is no program"
+        TILLFLOW_TEST_CHROMIUM=$(command -v "$CHROMIUM")
+    else
+        TILLFLOW_TEST_CHROMIUM=
+        for name in chromium chromium-browser google-chrome google-chrome-stable; do
+            if command -v "$name" >/dev/null; then
+                TILLFLOW_TEST_CHROMIUM=$(command -v "$name")
+                break
+            fi
+        done
+        if [ -z "$TILLFLOW_TEST_CHROMIUM" ]; then
+            apt chromium
+            TILLFLOW_TEST_CHROMIUM=$(command -v chromium) || die "the package chromium brought no program of that name"
+        fi
+    fi
+    export TILLFLOW_TEST_CHROMIUM
+}
+
+node_is_new_enough() { node -e 'process.exit(parseInt(process.versions.node, 10) < 18 ? 1 : 0)' 2>/dev/null; }
+
+need_page_modules() {
+    node_is_new_enough || apt nodejs
+    command -v npm >/dev/null || apt npm
+    node_is_new_enough || die "node 18 or newer is needed; $(node --version) is on the PATH"
+    # `npm ci` empties the folder, so the mark is gone whenever the installation is not whole.
+    if ! cmp -s tests/page/package-lock.json tests/page/node_modules/.installed; then
+        (cd tests/page && npm ci --no-progress >&2 </dev/null) || die "npm could not install the modules of tests/page"
+        cp tests/page/package-lock.json tests/page/node_modules/.installed
+    fi
+}
+
+# A second run in the same folder would stop the services of the first.
+claim_folder() {
+    local owner=
+    need_ps
+    if [ -f "$run/owner" ] && owner=$(cat "$run/owner") && [ -n "$owner" ]; then
+        case "$(ps -ww -p "$owner" -o args= 2>/dev/null)" in
+            *test.sh*) die "another ./test.sh (process $owner) is running here" ;;
+        esac
+    fi
+    # What a killed run may have left.
+    scripts/services.sh stop "$run"
+    rm -rf "$run"
+    mkdir -p "$run"
+    printf '%s\n' "$$" >"$run/owner"
+}
+
+start_services() {
+    if [ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ] && [ -n "${MONGO_URI:-}" ]; then
+        say "using the servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name"
+        scripts/services.sh check
+    elif [ -n "${KAFKA_BOOTSTRAP_SERVERS:-}${MONGO_URI:-}" ]; then
+        die "set both KAFKA_BOOTSTRAP_SERVERS and MONGO_URI, or neither"
+    else
+        claim_folder
+        own_services=yes
+        scripts/services.sh start "$run"
+        # shellcheck source=/dev/null
+        . "$run/env"
+    fi
+    export KAFKA_BOOTSTRAP_SERVERS MONGO_URI
+}
+
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+need_build_tools
+TILLFLOW_TEST_PYTHON=$(scripts/services.sh python)
+export TILLFLOW_TEST_PYTHON
+if [ $# -eq 0 ]; then
+    need_browser
+    need_page_modules
+fi
+# What does not build needs no services.
+cargo test --release --workspace --all-features --no-run
+start_services
+
+if [ $# -eq 0 ]; then
+    step "compose file" "$TILLFLOW_TEST_PYTHON" tests/compose/check.py
+    step "Rust tests" cargo test --release --workspace --all-features --no-fail-fast
+    step "page test" node tests/page/run.mjs
+else
+    step "Rust tests that match: $*" cargo test --release --workspace --all-features --no-fail-fast -- "$@"
+fi
