@@ -49,7 +49,7 @@ impl<'a> Field<'a> {
     pub(super) fn identifier(self) -> Result<Text, Rejection> {
         let text = self.string()?;
         match text.len() {
-            1..=IDENTIFIER_BYTES_MAX => Ok(Text::from(text)),
+            1..=IDENTIFIER_BYTES_MAX => Ok(Text::new(&text)),
             0 => Err(self.fault(Reason::OutOfRange, "an empty identifier")),
             length => Err(self.fault(
                 Reason::TooLarge,
@@ -61,7 +61,7 @@ impl<'a> Field<'a> {
     /// Any string.
     #[inline]
     pub(super) fn text(self) -> Result<Text, Rejection> {
-        self.string().map(Text::from)
+        self.string().map(Text::new)
     }
 
     /// Checks that a value that no view reads is a string.

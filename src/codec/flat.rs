@@ -11,9 +11,12 @@ const UNKNOWN_MAX: usize = 8;
 
 /// Takes a flat JSON object apart: the token of each of the fields `names`.
 ///
-/// A producer mostly writes its fields in the same order, so the search for a name begins after the one that was
-/// found last.
+/// A producer mostly writes its fields in the same order, so each name is first compared with the one after the
+/// last.
 pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]) -> Option<[Token<'a>; N]> {
+    if !is_plain(text.as_bytes()) {
+        return None;
+    }
     let mut tokens = [Token::Absent; N];
     let mut unknown = [""; UNKNOWN_MAX];
     let mut unknown_count = 0;
@@ -23,45 +26,46 @@ pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]
     cursor.take(b'{')?;
     if cursor.peek()? == b'}' {
         cursor.at += 1;
-    } else {
-        loop {
-            cursor.take(b'"')?;
-            let name = cursor.string()?;
-            cursor.take(b':')?;
-            let token = cursor.value()?;
-
-            let known = if names.get(expected) == Some(&name) {
-                Some(expected)
-            } else {
-                names.iter().position(|known| *known == name)
-            };
-            if let Some(known) = known {
-                if tokens[known] != Token::Absent {
-                    return None;
-                }
-                tokens[known] = token;
-                expected = known + 1;
-            } else {
-                if unknown[..unknown_count].contains(&name) {
-                    return None;
-                }
-                *unknown.get_mut(unknown_count)? = name;
-                unknown_count += 1;
-            }
-
-            match cursor.peek()? {
-                b',' => cursor.at += 1,
-                b'}' => break cursor.at += 1,
-                _ => return None,
-            }
-        }
+        return cursor.is_at_end().then_some(tokens);
     }
-    match cursor.peek() {
-        None => Some(tokens),
-        Some(_) => None,
+    cursor.take(b'"')?;
+    loop {
+        let (known, name) = match names.get(expected) {
+            Some(name) if cursor.take_name(name) => (Some(expected), *name),
+            _ => {
+                let name = cursor.string()?;
+                (names.iter().position(|known| *known == name), name)
+            }
+        };
+        cursor.take(b':')?;
+        let token = cursor.value()?;
+        if let Some(known) = known {
+            if tokens[known] != Token::Absent {
+                return None;
+            }
+            tokens[known] = token;
+            expected = known + 1;
+        } else {
+            if unknown[..unknown_count].contains(&name) {
+                return None;
+            }
+            *unknown.get_mut(unknown_count)? = name;
+            unknown_count += 1;
+        }
+        if !cursor.another()? {
+            return cursor.is_at_end().then_some(tokens);
+        }
     }
 }
 
+/// Whether there is neither an escape nor a control character (line breaks between fields are some). If so, each
+/// quote begins or ends a string.
+fn is_plain(bytes: &[u8]) -> bool {
+    // Without a way out of the loop, the compiler judges many bytes at a time.
+    !bytes.iter().fold(false, |found, &byte| found | (byte < b' ') | (byte == b'\\'))
+}
+
+/// A place in a text that [`is_plain`].
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -69,18 +73,22 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// The next byte that is no space, without taking it.
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
-        loop {
-            match *self.text.as_bytes().get(self.at)? {
-                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
-                byte => return Some(byte),
-            }
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) == Some(&b' ') {
+            self.at = spaces_end(bytes, self.at);
         }
+        bytes.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    fn is_at_end(&mut self) -> bool {
+        self.peek().is_none()
     }
 
     /// Takes the next byte that is no space if it is `wanted`.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, wanted: u8) -> Option<()> {
         if self.peek()? != wanted {
             return None;
@@ -89,17 +97,51 @@ impl<'a> Cursor<'a> {
         Some(())
     }
 
-    /// Takes the content and the closing quote of a string without escapes and control characters.
-    #[inline]
+    /// Takes what stands between two fields, up to the next one's opening quote, or the end of the object: whether
+    /// there is another field.
+    #[inline(always)]
+    fn another(&mut self) -> Option<bool> {
+        if let Some(b",\"") = self.text.as_bytes().get(self.at..self.at + 2) {
+            self.at += 2;
+            return Some(true);
+        }
+        match self.peek()? {
+            b',' => {
+                self.at += 1;
+                self.take(b'"')?;
+                Some(true)
+            }
+            b'}' => {
+                self.at += 1;
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes `name` and the closing quote if they are what comes next.
+    #[inline(always)]
+    fn take_name(&mut self, name: &str) -> bool {
+        let end = self.at + name.len();
+        let bytes = self.text.as_bytes();
+        let found = bytes.get(end) == Some(&b'"') && bytes.get(self.at..end) == Some(name.as_bytes());
+        if found {
+            self.at = end + 1;
+        }
+        found
+    }
+
+    /// Takes the rest of a string and its closing quote.
+    #[inline(always)]
     fn string(&mut self) -> Option<&'a str> {
         let start = self.at;
-        let end = plain_end(self.text.as_bytes(), start)?;
+        let end = start + quote(self.text.as_bytes().get(start..)?)?;
         self.at = end + 1;
         self.text.get(start..end)
     }
 
     /// Takes a value that is not nested.
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Option<Token<'a>> {
         match self.peek()? {
             b'"' => {
@@ -107,9 +149,8 @@ impl<'a> Cursor<'a> {
                 self.string().map(Token::Plain)
             }
             b'-' | b'0'..=b'9' => {
-                let rest = &self.text.as_bytes()[self.at..];
-                let (_, length) = Number::prefix(rest)?;
                 let start = self.at;
+                let (_, length) = Number::prefix(self.text.as_bytes().get(start..)?)?;
                 self.at += length;
                 self.text.get(start..self.at).map(Token::Number)
             }
@@ -120,41 +161,41 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&mut self, word: &str, token: Token<'a>) -> Option<Token<'a>> {
-        self.text.get(self.at..)?.starts_with(word).then_some(())?;
+        self.text.as_bytes().get(self.at..)?.starts_with(word.as_bytes()).then_some(())?;
         self.at += word.len();
         Some(token)
     }
 }
 
-/// Where the string whose content begins at `at` has its closing quote; `None` if an escape, a control character
-/// or the end comes first. Eight bytes are judged at a time.
-#[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+/// Where the spaces that begin at `at` end. A place goes in and out by value and so stays in a register.
+fn spaces_end(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at) == Some(&b' ') {
+        at += 1;
+    }
+    at
+}
+
+/// Where the first quote stands. Eight bytes are judged at a time: most strings are short.
+#[inline(always)]
+fn quote(mut bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     const HIGH_BITS: u64 = ONES << 7;
 
-    let mut rest = bytes.get(at..)?;
-    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
-        let chunk = u64::from_le_bytes(*chunk);
-        let quotes = chunk ^ (ONES * b'"' as u64);
-        let backslashes = chunk ^ (ONES * b'\\' as u64);
-        // Each term has the high bit of a byte set where the byte is below 0x20, a quote or a backslash. A borrow
-        // can set more of them, but only above a true one, and the lowest is what counts.
-        let special = (chunk.wrapping_sub(ONES * 0x20) & !chunk)
-            | (quotes.wrapping_sub(ONES) & !quotes)
-            | (backslashes.wrapping_sub(ONES) & !backslashes);
-        let special = special & HIGH_BITS;
-        if special != 0 {
-            at += special.trailing_zeros() as usize / 8;
-            return (bytes.get(at) == Some(&b'"')).then_some(at);
+    let mut before = 0;
+    while let Some((chunk, after)) = bytes.split_first_chunk::<8>() {
+        // The high bit of a byte is set where a quote was. A borrow can set more of them, but only above a true
+        // one, and the lowest is what counts.
+        let quotes = u64::from_le_bytes(*chunk) ^ (ONES * b'"' as u64);
+        let found = quotes.wrapping_sub(ONES) & !quotes & HIGH_BITS;
+        if found != 0 {
+            return Some(before + found.trailing_zeros() as usize / 8);
         }
-        at += 8;
-        rest = after;
+        before += 8;
+        bytes = after;
     }
-    let found = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
-    (rest[found] == b'"').then_some(at + found)
+    bytes.iter().position(|&byte| byte == b'"').map(|at| before + at)
 }
 
 #[cfg(test)]
@@ -166,7 +207,7 @@ mod tests {
     #[test]
     fn takes_flat_objects() {
         assert_eq!(split("{}", &NAMES), Some([Token::Absent; 3]));
-        assert_eq!(split(" \t\r\n{ \n} ", &NAMES), Some([Token::Absent; 3]));
+        assert_eq!(split("  {  }  ", &NAMES), Some([Token::Absent; 3]));
         assert_eq!(
             split(r#"{"a":"x","bb":-1.5e3,"longer_name":null}"#, &NAMES),
             Some([Token::Plain("x"), Token::Number("-1.5e3"), Token::Null])
@@ -214,16 +255,26 @@ mod tests {
     }
 
     #[test]
-    fn a_string_ends_where_it_ends() {
+    fn a_quote_is_found_where_it_is() {
         for length in 0..40 {
-            for special in ['"', '\\', '\u{1f}', '\u{0}', '\n'] {
-                for filler in ["x", "\u{7f}", " ", "!", "#", "[", "]", "é", "\u{10ffff}"] {
-                    let text = format!("{}{special}\"\"\"", filler.repeat(length));
-                    let expected = (special == '"').then_some(filler.len() * length);
-                    assert_eq!(plain_end(text.as_bytes(), 0), expected, "{text:?}");
-                }
+            for filler in ["x", "\u{7f}", " ", "!", "#", "é", "\u{a2}", "\u{10ffff}"] {
+                let text = format!("{}\"\"x\"", filler.repeat(length));
+                assert_eq!(quote(text.as_bytes()), Some(filler.len() * length), "{text:?}");
+                assert_eq!(quote(filler.repeat(length).as_bytes()), None);
             }
         }
-        assert_eq!(plain_end(b"no end at all", 0), None);
+    }
+
+    #[test]
+    fn escapes_and_control_characters_are_not_plain() {
+        for special in (0..b' ').chain([b'\\']) {
+            for at in 0..70 {
+                let mut bytes = [b'x'; 70];
+                bytes[at] = special;
+                assert!(!is_plain(&bytes), "{special} at {at}");
+            }
+        }
+        assert!(is_plain(&(b' '..=0xff).filter(|&byte| byte != b'\\').collect::<Vec<_>>()));
+        assert!(is_plain(b""));
     }
 }

@@ -1,6 +1,6 @@
 //! Exact money from decimal text. No binary float is ever in between.
 
-use std::iter::{once, repeat};
+use std::iter::{once, repeat_n};
 
 use tillflow_dataflows::records::Money;
 
@@ -33,7 +33,7 @@ pub fn parse_money(text: &str) -> Result<Money, MoneyFault> {
     let units = if number.exponent.is_none() && number.integer.len() <= 11 && number.fraction.len() <= PLACES {
         let digits = number.integer.iter().chain(number.fraction);
         let padding = PLACES - number.fraction.len();
-        digits.chain(repeat(&b'0').take(padding)).fold(0, |units, digit| units * 10 + i64::from(digit - b'0'))
+        digits.chain(repeat_n(&b'0', padding)).fold(0, |units, digit| units * 10 + i64::from(digit - b'0'))
     } else {
         rounded(&number)?
     };

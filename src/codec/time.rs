@@ -95,7 +95,7 @@ fn offset_in(zone: Tz, local: NaiveDateTime) -> Option<i32> {
 
 /// The same time in a year that chrono-tz lists, with the same days of the week: what zones follow in the long
 /// run are rules such as "the last Sunday of March", and among any 28 years without an odd century each of the
-/// fourteen calendars occurs.
+/// fourteen calendars occurs. (Morocco and Palestine, whose changes follow the moon, may be an hour off there.)
 fn with_listed_year(local: NaiveDateTime) -> Option<NaiveDateTime> {
     if local.year() <= LAST_LISTED_YEAR {
         return Some(local);

@@ -1,8 +1,11 @@
 //! The decoder as a whole: tables for the contract's clauses, JSON's grammar, and properties.
 
-mod clauses;
+mod content;
 mod grammar;
+mod limits;
+mod model;
 mod properties;
+mod whole;
 
 use chrono_tz::Tz;
 use tillflow_dataflows::records::{Activity, Money, Reason, Sale, StockLevel, Topic};
