@@ -97,6 +97,8 @@ fn a_field_given_twice() {
         let text = format!("{{{extra},{body}");
         assert_eq!(decode(Topic::Sales, text.as_bytes()), Ok(Record::Sale(sale())), "{text}");
     }
+    let rejection = UTC.decode_sale(br#"{"x":1,"b\u0061d":1,"bad":2,"x":3}"#).unwrap_err();
+    assert_eq!(rejection.to_string(), "duplicate_field: field \"bad\" is given twice");
     let many: Vec<_> = (0..50).map(|n| format!("\"x{n}\":{n}")).collect();
     let text = format!("{{{},{body}", many.join(","));
     assert_eq!(decode(Topic::Sales, text.as_bytes()), Ok(Record::Sale(sale())));
