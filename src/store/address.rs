@@ -50,6 +50,8 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// The default of `timeout`: long enough for an election or a server's restart.
     pub const TIMEOUT: Duration = Duration::from_secs(300);
+    /// `timeout` of [`StoreAddress::open_reader`]: somebody is waiting for the answer.
+    pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 }
 
 impl Default for StoreOptions {
@@ -104,8 +106,13 @@ impl StoreAddress {
 
     /// Opens the store for reading, on connections of its own.
     pub fn open_reader(&self) -> Result<Box<dyn StoreReader>, StoreError> {
+        self.open_reader_with(StoreOptions { timeout: StoreOptions::READ_TIMEOUT, ..StoreOptions::default() })
+    }
+
+    /// [`StoreAddress::open_reader`] with options; `raw_ttl` means nothing to a reader.
+    pub fn open_reader_with(&self, options: StoreOptions) -> Result<Box<dyn StoreReader>, StoreError> {
         Ok(match self {
-            StoreAddress::MongoDb { .. } => Box::new(MongoReader::open(self, false)?),
+            StoreAddress::MongoDb { .. } => Box::new(MongoReader::open(self, options)?),
             StoreAddress::Sqlite { path } => Box::new(SqliteReader::open(path)?),
         })
     }

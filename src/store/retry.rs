@@ -29,10 +29,15 @@ impl Backoff {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// Reports `problem` and waits; false when the time limit is over, without waiting.
-    pub(super) fn wait(&mut self, problem: &str) -> bool {
+    /// Reports `problem` without waiting.
+    pub(super) fn report(&mut self, problem: &str) {
         self.troubled = true;
         (self.report)(Some(problem));
+    }
+
+    /// Reports `problem` and waits; false when the time limit is over, without waiting.
+    pub(super) fn wait(&mut self, problem: &str) -> bool {
+        self.report(problem);
         let left = self.left();
         if left.is_zero() {
             return false;

@@ -1,18 +1,25 @@
-//! stub
-use super::*;
-pub struct MongoStore;
-impl MongoStore { pub fn open(_: &StoreAddress, _: StoreOptions) -> Result<SqliteNever, StoreError> { Err(StoreError::Unavailable(String::new())) } }
-pub struct MongoReader;
-impl MongoReader { pub fn open(_: &StoreAddress, _: bool) -> Result<SqliteNever, StoreError> { Err(StoreError::Unavailable(String::new())) } }
-pub enum SqliteNever {}
-impl Store for SqliteNever {
-    fn init(&mut self) -> Result<(), StoreError> { match *self {} }
-    fn acquire(&mut self, _: &str) -> Result<(Progress, Option<Origin>), StoreError> { match *self {} }
-    fn write_raw(&mut self, _: &[Document]) -> Result<(), StoreError> { match *self {} }
-    fn commit(&mut self, _: &Commit) -> Result<(), StoreError> { match *self {} }
-    fn alerts(&mut self) -> Result<Vec<Document>, StoreError> { match *self {} }
-    fn guarantee(&self) -> String { match *self {} }
-}
-impl StoreReader for SqliteNever {
-    fn read(&mut self, _: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), StoreError> { match *self {} }
-}
+//! The MongoDB store: a collection per collection, one transaction per commit.
+//!
+//! ```text
+//! MongoStore  ── write.rs, commit.rs ──┐                                  ┌── read.rs ── MongoReader
+//!   (one, fenced)                      ├── connect.rs, bson.rs, raw_value.rs, fault.rs ──┤   (many)
+//!                                      └──────────── server ──────────────┘
+//! ```
+//!
+//! The driver is asynchronous and its futures must not be dropped midway, so each connection owns a small runtime,
+//! spawns every piece of work there, and waits for it from the outside with a deadline.
+//!
+//! Which protocol is used depends on the server. A replica set (one node is enough) or a sharded cluster has
+//! transactions: a commit is seen whole or not at all. A standalone server has none: writes are guarded by
+//! `epoch < e` and `progress` comes last, so a commit can be repeated after a crash, but readers may see part of one.
+
+mod bson;
+mod commit;
+mod connect;
+mod fault;
+mod raw_value;
+mod read;
+mod write;
+
+pub(super) use self::read::MongoReader;
+pub(super) use self::write::MongoStore;

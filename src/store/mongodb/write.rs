@@ -1,0 +1,292 @@
+//! The writing side: collections and indexes, the fence, raw_data, and commits.
+
+use std::sync::Arc;
+
+use ::mongodb::Database;
+use ::mongodb::bson::raw::RawDocumentBuf;
+use ::mongodb::bson::{Document as BsonDocument, doc};
+use ::mongodb::options::ReturnDocument;
+
+use super::bson::{from_bson, to_bson};
+use super::commit::{Batches, Guard, Outcome, Prepared, write_errors};
+use super::connect::Connection;
+use super::fault::{DUPLICATE_KEY, Fault, INDEX_CONFLICTS, NAMESPACE_EXISTS};
+use crate::document::{Collection, Document, Value};
+use crate::store::retry::Backoff;
+use crate::store::state::{Held, ORIGIN, PROGRESS, origin_from, progress_from};
+use crate::store::{Commit, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions};
+
+/// The store that an instance writes to.
+pub(in crate::store) struct MongoStore {
+    connection: Connection,
+    options: StoreOptions,
+    instance: String,
+    held: Option<Held>,
+}
+
+impl MongoStore {
+    pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
+        let connection = Connection::open(address, &options)?;
+        Ok(MongoStore { connection, options, instance: String::new(), held: None })
+    }
+
+    fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
+        &mut self,
+        attempted: &str,
+        work: impl Fn(Database) -> W,
+    ) -> Result<T, StoreError> {
+        let mut backoff = self.connection.backoff();
+        self.connection.retry(attempted, &mut backoff, |connection| work(connection.database.clone()))
+    }
+
+    /// After an attempt that did not match or whose outcome is unknown: whether the commit is there. False means
+    /// that `progress` is still where this instance left it.
+    fn settle(&mut self, held: Held, epoch: u64, backoff: &mut Backoff) -> Result<bool, StoreError> {
+        let found = self
+            .connection
+            .retry("read the progress of", backoff, |connection| find_progress(connection.database.clone()))?;
+        let left_alone = |found: &Progress| found.fence == held.fence && found.epoch == held.epoch;
+        if epoch > held.epoch && found.as_ref().is_some_and(left_alone) {
+            return Ok(false);
+        }
+        held.judge(epoch, found.as_ref()).map(|()| true)
+    }
+}
+
+impl Store for MongoStore {
+    fn init(&mut self) -> Result<(), StoreError> {
+        let ttl = self.options.raw_ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).min(i32::MAX.into()));
+        self.retry("create the collections of", move |database| async move {
+            for collection in Collection::ALL {
+                match database.create_collection(collection.name()).await.map_err(Fault::from) {
+                    Err(fault) if fault.code() != Some(NAMESPACE_EXISTS) => return Err(fault),
+                    _ => {}
+                }
+                for field in collection.indexes() {
+                    let expires = (collection, *field) == (Collection::RawData, "timestamp");
+                    create_index(&database, collection, field, ttl.filter(|_| expires)).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
+        let taker: Arc<str> = instance.into();
+        let guarded = !self.connection.transactions;
+        let (progress, origin) = self.retry("take the fence of", move |database| {
+            let taker = Arc::clone(&taker);
+            async move {
+                let progress = take_fence(&database, &taker).await?;
+                if guarded {
+                    take_back(&database, &progress).await?;
+                }
+                let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
+                Ok((progress, origin))
+            }
+        })?;
+        self.instance = instance.to_owned();
+        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
+        Ok((progress, origin))
+    }
+
+    fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError> {
+        let mut refused = self.insert_raw(documents)?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // The server did not take what the document says; it takes any text.
+        for (document, _) in &mut refused {
+            for (name, value) in &mut document.fields {
+                if let (true, Value::Json(text)) = (name == "value", &value) {
+                    *value = Value::Text(text.clone());
+                }
+            }
+        }
+        let (documents, reasons): (Vec<Document>, Vec<Fault>) = refused.into_iter().unzip();
+        match self.insert_raw(&documents)?.is_empty() {
+            true => Ok(()),
+            false => match reasons.into_iter().next() {
+                Some(fault) => Err(fault.into_error("write raw_data to", &self.connection.shown)),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        let Some(held) = self.held else {
+            return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
+        };
+        let attempted = "commit to";
+        let mut backoff = self.connection.backoff();
+        if commit.epoch <= held.epoch {
+            return self.settle(held, commit.epoch, &mut backoff).map(|_| ());
+        }
+        let prepared = Arc::new(Prepared::new(commit, held, &self.instance, self.connection.transactions)?);
+        loop {
+            let attempt = {
+                let (prepared, client) = (Arc::clone(&prepared), self.connection.client.clone());
+                let database = self.connection.database.clone();
+                async move { prepared.attempt(&client, &database).await }
+            };
+            let fault = match self.connection.run(attempted, &mut backoff, attempt)? {
+                Outcome::Committed => break,
+                Outcome::NotCommitted(fault) => fault,
+                Outcome::NotMatched => {
+                    if self.settle(held, commit.epoch, &mut backoff)? {
+                        break;
+                    }
+                    // An attempt of ours whose outcome was unknown is on its way to a majority of the servers.
+                    Fault::Write { code: WRITE_CONFLICT, message: "an earlier attempt is still being decided".into() }
+                }
+                Outcome::Unknown(fault) => {
+                    if self.settle(held, commit.epoch, &mut backoff)? {
+                        break;
+                    }
+                    fault
+                }
+            };
+            self.connection.again(attempted, &mut backoff, fault)?;
+        }
+        backoff.succeeded();
+        self.held = Some(Held { epoch: commit.epoch, ..held });
+        Ok(())
+    }
+
+    fn alerts(&mut self) -> Result<Vec<Document>, StoreError> {
+        self.retry("read the alerts of", |database| async move {
+            let collection = Collection::RealTimeMetrics;
+            let filter = doc! { "_id": { "$gte": "alert|", "$lt": "alert}" }, "type": "alert" };
+            let found = database.collection::<RawDocumentBuf>(collection.name());
+            let mut cursor = found.find(filter).sort(doc! { "_id": 1 }).await?;
+            let mut alerts = Vec::new();
+            while cursor.advance().await? {
+                alerts.push(from_bson(collection, cursor.current())?);
+            }
+            Ok(alerts)
+        })
+    }
+
+    fn guarantee(&self) -> String {
+        let shown = &self.connection.shown;
+        if self.connection.transactions {
+            format!("{shown}: each commit is one transaction, acknowledged by a majority and journalled")
+        } else {
+            format!(
+                "{shown} has no transactions (a standalone server): writes are guarded by epoch and repeated after a \
+                 crash, but readers may see part of a commit, and a paused older instance may leave an outdated document \
+                 until the next start; a replica set of one node is enough for whole commits"
+            )
+        }
+    }
+}
+
+/// The server's code for two writers at one document.
+const WRITE_CONFLICT: i32 = 112;
+
+impl MongoStore {
+    /// Inserts what is not there yet; returns what the server refused for its content.
+    fn insert_raw(&mut self, documents: &[Document]) -> Result<Vec<(Document, Fault)>, StoreError> {
+        let mut batches = Batches::new(Guard::Transaction);
+        for document in documents {
+            batches.insert(document.collection, to_bson(document)?);
+        }
+        let commands = Arc::new(batches.finish());
+        let refused = self.retry("write raw_data to", move |database| {
+            let commands = Arc::clone(&commands);
+            async move {
+                let mut refused = Vec::new();
+                for command in commands.iter() {
+                    let reply = database.run_raw_command(command.clone()).await?;
+                    for (index, code, message) in write_errors(&reply) {
+                        let fault = Fault::Write { code, message };
+                        match index {
+                            _ if code == DUPLICATE_KEY => {}
+                            Some(index) if !fault.transient() => {
+                                let id = command.get_array("documents").ok().and_then(|documents| documents.get_document(index).ok());
+                                let id = id.and_then(|document| document.get_str("_id").ok());
+                                refused.push((id.unwrap_or_default().to_owned(), fault));
+                            }
+                            _ => return Err(fault),
+                        }
+                    }
+                }
+                Ok(refused)
+            }
+        })?;
+        let with_document = |(id, fault): (String, Fault)| {
+            Some((documents.iter().find(|document| document.id == id)?.clone(), fault))
+        };
+        Ok(refused.into_iter().filter_map(with_document).collect())
+    }
+}
+
+async fn create_index(
+    database: &Database,
+    collection: Collection,
+    field: &str,
+    expire_after: Option<i64>,
+) -> Result<(), Fault> {
+    let name = format!("{field}_1");
+    let mut index = doc! { "key": { field: 1 }, "name": &name };
+    if let Some(seconds) = expire_after {
+        index.insert("expireAfterSeconds", seconds);
+    }
+    let create = doc! { "createIndexes": collection.name(), "indexes": [index] };
+    match database.run_command(create.clone()).await.map_err(Fault::from) {
+        Ok(_) => Ok(()),
+        // The time to live changed, or came, or went.
+        Err(fault) if fault.code().is_some_and(|code| INDEX_CONFLICTS.contains(&code)) => {
+            database.run_command(doc! { "dropIndexes": collection.name(), "index": name }).await?;
+            database.run_command(create).await?;
+            Ok(())
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn find_state(database: &Database, id: &str) -> Result<Option<Document>, Fault> {
+    let collection = Collection::PipelineState;
+    let found = database.collection::<RawDocumentBuf>(collection.name()).find_one(doc! { "_id": id }).await?;
+    found.map(|bson| from_bson(collection, &bson)).transpose()
+}
+
+async fn find_progress(database: Database) -> Result<Option<Progress>, Fault> {
+    Ok(find_state(&database, PROGRESS).await?.as_ref().map(progress_from).transpose()?)
+}
+
+async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fault> {
+    let state = database.collection::<RawDocumentBuf>(Collection::PipelineState.name());
+    loop {
+        // Read first: what cannot be understood must not be changed.
+        let Some(found) = find_progress(database.clone()).await? else {
+            let none = doc! { "_id": PROGRESS, "epoch": 0_i64, "offsets": {}, "instance": instance, "fence": 0_i64 };
+            let inserted = database.collection::<BsonDocument>(Collection::PipelineState.name()).insert_one(none).await;
+            match inserted.map_err(Fault::from) {
+                Err(fault) if fault.code() != Some(DUPLICATE_KEY) => return Err(fault),
+                _ => continue,
+            }
+        };
+        let raise = doc! { "$inc": { "fence": 1_i64 }, "$set": { "instance": instance } };
+        let raised = state
+            .find_one_and_update(doc! { "_id": PROGRESS, "fence": found.fence }, raise)
+            .return_document(ReturnDocument::After)
+            .await?;
+        if let Some(bson) = raised {
+            return Ok(progress_from(&from_bson(Collection::PipelineState, &bson)?)?);
+        }
+    }
+}
+
+/// Without transactions, a commit that a crash cut off leaves documents of an epoch that never was. They count as
+/// last changed in the committed one, or their guard would turn away a later epoch that is less than theirs.
+async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault> {
+    let epoch = crate::store::state::epoch_to_stored(progress.epoch)?;
+    for collection in [Collection::AggregatedData, Collection::RealTimeMetrics] {
+        database
+            .collection::<BsonDocument>(collection.name())
+            .update_many(doc! { "epoch": { "$gt": epoch } }, doc! { "$set": { "epoch": epoch } })
+            .await?;
+    }
+    Ok(())
+}
