@@ -8,6 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
+use rdkafka::types::RDKafkaConfRes;
 use tillflow_dataflows::records::Topic;
 
 use super::GenerateError;
@@ -17,11 +18,20 @@ use crate::partitioner::murmur2_partition;
 /// How long to wait for the brokers' list of topics.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the records that are under way at the end may take: less than the 10 s in which the program must stop.
+/// How long to look for reports that tell why there is no list.
+const REPORTS_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// How long the records that are under way may take once the program is told to stop: less than the 10 s it has.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How long to wait for the end at a time, before looking whether to stop.
+const FLUSH_STEP: Duration = Duration::from_millis(100);
+
+/// How long a record may take. A broker that restarts is waited for, one that is gone is told of.
+const MESSAGE_TIMEOUT_MS: &str = "60000";
+
 /// How long to wait for room when the client's queue is full, before looking whether to stop.
-const ROOM_TIMEOUT: Duration = Duration::from_millis(100);
+const ROOM_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Reports are fetched once in so many records.
 const POLL_EVERY: u64 = 512;
@@ -37,13 +47,21 @@ pub struct KafkaOptions {
     pub properties: Vec<(String, String)>,
 }
 
-/// The first record that was refused: its topic and why.
+/// What the client tells on the side.
 #[derive(Default)]
 struct Reports {
+    /// The first record that was refused: its topic and why.
     refused: Mutex<Option<(String, String)>>,
+    /// The first thing that went wrong with a connection.
+    connection: Mutex<Option<String>>,
 }
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn error(&self, _: KafkaError, reason: &str) {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.get_or_insert_with(|| reason.to_owned());
+    }
+}
 
 impl ProducerContext<NoCustomPartitioner> for Reports {
     type DeliveryOpaque = ();
@@ -80,6 +98,7 @@ impl KafkaSink {
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
             .set("delivery.report.only.error", "true")
+            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
             .set("queue.buffering.max.messages", "100000")
             .set("queue.buffering.max.kbytes", "65536");
         for (property, value) in &options.properties {
@@ -88,8 +107,13 @@ impl KafkaSink {
         let servers = options.bootstrap_servers.clone();
         let producer: BaseProducer<Reports> =
             config.create_with_context(Reports::default()).map_err(|error| match error {
-                // Its own text would show the value.
-                KafkaError::ClientConfig(_, problem, property, _) => GenerateError::Property { property, problem },
+                // The client's own words would show the value.
+                KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, property, _) => {
+                    GenerateError::Property { property, problem: "there is none of that name" }
+                }
+                KafkaError::ClientConfig(_, _, property, _) => {
+                    GenerateError::Property { property, problem: "it cannot have the value that is given" }
+                }
                 error => GenerateError::Settings(format!("the Kafka client: {}", problem(&error))),
             })?;
         let topics = find_topics(&producer, &servers, &options.topic_prefix)?;
@@ -140,20 +164,20 @@ impl KafkaSink {
         }
     }
 
-    /// Waits until the brokers have everything, 8 s at most.
-    pub fn finish(self) -> Result<(), GenerateError> {
-        let deadline = Instant::now() + FLUSH_TIMEOUT;
+    /// Waits until the brokers have everything, or one record is refused. Once `stopping` says true, it waits for 8 s
+    /// more at most.
+    pub fn finish(self, mut stopping: impl FnMut() -> bool) -> Result<(), GenerateError> {
+        let mut deadline = None;
         loop {
-            let flushed = self.producer.flush(Duration::from_millis(100));
+            let flushed = self.producer.flush(FLUSH_STEP);
             self.poll(Duration::ZERO)?;
-            match flushed {
-                Ok(()) => return Ok(()),
-                Err(_) if Instant::now() < deadline => {}
-                Err(_) => {
-                    let left = self.producer.in_flight_count();
-                    let problem = format!("{left} records were not confirmed within {} s", FLUSH_TIMEOUT.as_secs());
-                    return Err(self.delivery("of any name".to_owned(), problem));
-                }
+            if flushed.is_ok() {
+                return Ok(());
+            }
+            if stopping() && Instant::now() > *deadline.get_or_insert_with(|| Instant::now() + FLUSH_TIMEOUT) {
+                let left = self.producer.in_flight_count();
+                let problem = format!("{left} records were not confirmed within {} s", FLUSH_TIMEOUT.as_secs());
+                return Err(self.delivery("any".to_owned(), problem));
             }
         }
     }
@@ -170,10 +194,13 @@ fn find_topics(
     prefix: &str,
 ) -> Result<Vec<(String, i32)>, GenerateError> {
     // Asked for all topics, the broker creates none; asked for one by name, it may.
-    let metadata = producer
-        .client()
-        .fetch_metadata(None, METADATA_TIMEOUT)
-        .map_err(|error| GenerateError::Unreachable { servers: servers.to_owned(), problem: problem(&error) })?;
+    let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(|error| {
+        // The connection's own trouble (refused, no such host, a wrong password) says more than that none came about.
+        producer.poll(REPORTS_TIMEOUT);
+        let connection = producer.context().connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let problem = connection.unwrap_or_else(|| problem(&error));
+        GenerateError::Unreachable { servers: servers.to_owned(), problem }
+    })?;
     let find = |topic: Topic| {
         let name = format!("{prefix}{}", topic.name());
         let partitions =
@@ -186,11 +213,14 @@ fn find_topics(
     Topic::ALL.into_iter().map(find).collect()
 }
 
-/// What the client says, without the name of the error's kind.
+/// What the client says, without the names of the error's kind and code.
 fn problem(error: &KafkaError) -> String {
-    match error.rdkafka_error_code() {
-        Some(code) => code.to_string(),
-        None => error.to_string(),
+    let Some(code) = error.rdkafka_error_code() else { return error.to_string() };
+    // Such as `BrokerTransportFailure (Local: Broker transport failure)`.
+    let text = code.to_string();
+    match text.split_once(" (").and_then(|(_, words)| words.strip_suffix(')')) {
+        Some(words) => words.to_owned(),
+        None => text,
     }
 }
 
@@ -205,6 +235,6 @@ pub fn send_to_kafka(
         sink.write(&record, || true)?;
         sent += 1;
     }
-    sink.finish()?;
+    sink.finish(|| false)?;
     Ok(sent)
 }

@@ -57,7 +57,7 @@ pub enum GenerateError {
         /// Its name; its value may be a secret.
         property: String,
         /// What is wrong with it.
-        problem: String,
+        problem: &'static str,
     },
     /// No broker answers (exit code 3).
     #[error(

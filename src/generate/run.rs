@@ -106,9 +106,9 @@ impl Sink {
         }
     }
 
-    fn finish(self) -> Result<(), GenerateError> {
+    fn finish(self, stop: &AtomicBool) -> Result<(), GenerateError> {
         match self {
-            Sink::Kafka(sink) => sink.finish(),
+            Sink::Kafka(sink) => sink.finish(|| stop.load(Ordering::Relaxed)),
             Sink::Ndjson(mut sink) => sink.flush(),
         }
     }
@@ -165,7 +165,7 @@ pub fn run(
             summary.left_out += 1;
         }
     }
-    sink.finish()?;
+    sink.finish(stop)?;
     progress(summary.records);
     summary.span = Some((start, generator.clock()));
     summary.elapsed = begun.elapsed();
