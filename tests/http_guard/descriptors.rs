@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tillflow::dashboard::server::{Server, ServerOptions};
 
-use crate::support::{Answer, connect, page, threads_and_memory};
+use crate::support::{Alone, Answer, alone, connect, page, threads_and_memory};
 
 const ROLE: &str = "TILLFLOW_TEST_DESCRIPTORS";
 const LIMIT: u64 = 64;
@@ -20,10 +20,12 @@ struct Site {
     child: Child,
     lines: BufReader<std::process::ChildStdout>,
     addr: SocketAddr,
+    _alone: Alone,
 }
 
 impl Site {
     fn start() -> Site {
+        let alone = alone();
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "descriptors::serve_with_few_descriptors", "--nocapture", "--test-threads=1"])
@@ -36,7 +38,7 @@ impl Site {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let addr = wait_for(&mut lines, "listening ").parse().unwrap();
-        Site { folder, child, lines, addr }
+        Site { folder, child, lines, addr, _alone: alone }
     }
 
     /// Tells the child what to do and waits until it is done.
@@ -131,6 +133,7 @@ fn more_connections_than_descriptors() {
         site.is_served_again(Duration::from_secs(1));
     }
     let threads: u64 = site.tell("threads").parse().unwrap();
+    println!("{threads} threads, the two of the test included");
     assert!(threads <= 21, "{threads} threads, the two of the test included");
     assert!(site.tell("exhaust").parse::<usize>().unwrap() > 8, "the guard leaves descriptors to others");
 }

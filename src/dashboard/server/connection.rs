@@ -1,6 +1,7 @@
 //! One client's connection: what it has sent, what it still gets, and until when.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
@@ -8,15 +9,12 @@ use mio::net::TcpStream;
 use super::events::{Gone, Stream};
 use super::head::{self, HEAD_LIMIT, Head, Progress, Refusal};
 use super::host::HostPolicy;
+use super::outgoing::{Outgoing, Sending};
 
 /// A head must be complete this long after the connection began, however it drips in.
 const HEAD_TIME: Duration = Duration::from_secs(3);
 /// A request waits this long for its turn; who still waits then is better told so.
 const QUEUE_TIME: Duration = Duration::from_secs(2);
-/// A client must take some of its answer this often...
-const WRITE_TIME: Duration = Duration::from_secs(5);
-/// ...and all of it at this rate or faster, in bytes per second.
-const WRITE_RATE: u64 = 64 * 1024;
 /// After the answer a client may still be sending; closing at once could destroy what it has not read yet.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
@@ -32,7 +30,7 @@ pub(super) enum Phase {
     /// Waiting for its page.
     Waiting,
     /// Taking its answer.
-    Writing { bytes: Vec<u8>, sent: usize, stalled_at: Instant, over_at: Instant },
+    Writing(Outgoing),
     /// Answered; what it still sends is thrown away.
     Lingering { drained: usize },
     /// Listening to epochs.
@@ -95,8 +93,7 @@ impl Connection {
     /// Its answer is there.
     pub(super) fn answer(&mut self, bytes: Vec<u8>, now: Instant) {
         self.input = Vec::new();
-        let over_at = now + WRITE_TIME + Duration::from_secs(bytes.len() as u64 / WRITE_RATE);
-        self.enter(Phase::Writing { bytes, sent: 0, stalled_at: now + WRITE_TIME, over_at }, now);
+        self.enter(Phase::Writing(Outgoing::new(bytes, now)), now);
     }
 
     /// It becomes an event stream.
@@ -111,7 +108,7 @@ impl Connection {
     /// Bytes of its answer that are kept for it.
     pub(super) fn buffered(&self) -> usize {
         match &self.phase {
-            Phase::Writing { bytes, .. } => bytes.len(),
+            Phase::Writing(outgoing) => outgoing.len(),
             _ => 0,
         }
     }
@@ -123,10 +120,16 @@ impl Connection {
             Phase::Queued { .. } => Some(self.since + QUEUE_TIME),
             // The inner server's answer, or its failure, has a limit of its own.
             Phase::Waiting => None,
-            Phase::Writing { stalled_at, over_at, .. } => Some(*stalled_at.min(over_at)),
+            Phase::Writing(outgoing) => Some(outgoing.deadline()),
             Phase::Lingering { .. } => Some(self.since + LINGER_TIME),
             Phase::Streaming { stream, .. } => Some(stream.next_deadline()),
         }
+    }
+
+    /// Whether it must be looked at now.
+    pub(super) fn is_due(&self, epoch: u64, now: Instant) -> bool {
+        let news = matches!(&self.phase, Phase::Streaming { stream, .. } if stream.wants(epoch));
+        news || self.deadline().is_some_and(|at| now >= at)
     }
 
     /// Goes on as far as the socket allows.
@@ -141,23 +144,11 @@ impl Connection {
                     });
                 }
                 Phase::Queued { .. } | Phase::Waiting => return Step::Wait,
-                Phase::Writing { bytes, sent, stalled_at, over_at } => match self.socket.write(&bytes[*sent..]) {
-                    Ok(0) => return Step::Close,
-                    Ok(count) => {
-                        *sent += count;
-                        *stalled_at = now + WRITE_TIME;
-                        if *sent == bytes.len() {
-                            if self.socket.shutdown(std::net::Shutdown::Write).is_err() {
-                                return Step::Close;
-                            }
-                            self.enter(Phase::Lingering { drained: 0 }, now);
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        return if now >= *stalled_at || now >= *over_at { Step::Close } else { Step::Wait };
-                    }
-                    Err(_) => return Step::Close,
+                Phase::Writing(outgoing) => match outgoing.advance(&mut self.socket, now) {
+                    Sending::Going => return Step::Wait,
+                    Sending::Failed => return Step::Close,
+                    Sending::Done if self.socket.shutdown(Shutdown::Write).is_err() => return Step::Close,
+                    Sending::Done => self.enter(Phase::Lingering { drained: 0 }, now),
                 },
                 Phase::Lingering { drained } => {
                     let over = drain(&mut self.socket, drained, LINGER_BYTES) || now >= self.since + LINGER_TIME;
@@ -220,6 +211,7 @@ fn drain(socket: &mut TcpStream, drained: &mut usize, limit: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 
     use super::*;
@@ -231,40 +223,6 @@ mod tests {
         socket.set_nonblocking(true).unwrap();
         let hosts = HostPolicy::new(listener.local_addr().unwrap(), &[]);
         (Connection::new(TcpStream::from_std(socket), peer.ip().is_loopback(), Instant::now()), client, hosts)
-    }
-
-    #[test]
-    fn a_reader_that_stops_is_cut_off_after_five_seconds() {
-        let (mut connection, _client, hosts) = pair();
-        let start = Instant::now();
-        connection.answer(vec![0; 32 * 1024 * 1024], start);
-        assert!(matches!(connection.advance(&hosts, 0, start), Step::Wait));
-        let almost = start + WRITE_TIME - Duration::from_millis(1);
-        assert!(matches!(connection.advance(&hosts, 0, almost), Step::Wait));
-        assert_eq!(connection.deadline(), Some(start + WRITE_TIME));
-        assert!(matches!(connection.advance(&hosts, 0, start + WRITE_TIME), Step::Close));
-    }
-
-    #[test]
-    fn a_reader_that_drips_is_cut_off_by_its_rate() {
-        let (mut connection, mut client, hosts) = pair();
-        // Small buffers, so that the kernel passes on each bit of progress.
-        socket2::SockRef::from(&connection.socket).set_send_buffer_size(16 * 1024).unwrap();
-        socket2::SockRef::from(&client).set_recv_buffer_size(16 * 1024).unwrap();
-        client.set_nonblocking(true).unwrap();
-        let start = Instant::now();
-        let length = 16 * 1024 * 1024;
-        connection.answer(vec![0; length], start);
-        let allowed = WRITE_TIME + Duration::from_secs(length as u64 / WRITE_RATE);
-        let mut now = start;
-        let mut chunk = vec![0; 32 * 1024];
-        while let Step::Wait = connection.advance(&hosts, 0, now) {
-            assert!(now <= start + allowed, "still served");
-            let _ = client.read(&mut chunk);
-            std::thread::sleep(Duration::from_millis(2));
-            now += Duration::from_secs(1);
-        }
-        assert!(now >= start + allowed, "cut off after {:?}, though it went on", now - start);
     }
 
     #[test]
@@ -292,7 +250,7 @@ mod tests {
     #[test]
     fn a_reset_is_told_from_a_closed_half() {
         let (connection, client, _) = pair();
-        client.shutdown(std::net::Shutdown::Write).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         assert!(!connection.is_reset());
         socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();

@@ -68,6 +68,11 @@ impl Stream {
         }
     }
 
+    /// Whether `epoch` is news that could be sent now.
+    pub(super) fn wants(&self, epoch: u64) -> bool {
+        epoch > self.told && self.stalled_since.is_none()
+    }
+
     /// When there is something to do even if nothing happens.
     pub(super) fn next_deadline(&self) -> Instant {
         match self.stalled_since {
@@ -132,6 +137,7 @@ mod tests {
         let now = Instant::now();
         let mut client = Client { room: usize::MAX, ..Client::default() };
         let mut stream = Stream::open(Vec::new(), 9, now);
+        assert!(!stream.wants(8) && stream.wants(10));
         stream.advance(&mut client, 8, now).unwrap();
         assert_eq!(String::from_utf8(client.taken).unwrap(), format!("retry: 2000\n\n{}", event(9)));
     }
@@ -155,6 +161,7 @@ mod tests {
         client.room = 0;
         stream.advance(&mut client, 101, start + Duration::from_secs(3)).unwrap();
         assert_eq!(stream.next_deadline(), start + Duration::from_secs(8));
+        assert!(!stream.wants(102), "it has not taken the one before yet");
         stream.advance(&mut client, 101, start + Duration::from_secs(7)).unwrap();
         assert!(stream.advance(&mut client, 101, start + Duration::from_secs(8)).is_err());
     }

@@ -179,7 +179,7 @@ impl Guard {
         let until = *self.farewell_until.get_or_insert(now + FAREWELL);
         self.listener = None;
         self.accept_at = None;
-        self.connections.retain(|_, connection| matches!(connection.phase, Phase::Waiting | Phase::Writing { .. }));
+        self.connections.retain(|_, connection| matches!(connection.phase, Phase::Waiting | Phase::Writing(_)));
         !self.connections.is_empty() && now < until
     }
 
@@ -229,12 +229,12 @@ impl Guard {
         self.advance(id, now);
     }
 
-    /// Closes the connection that is missed least. False if all wait for their page.
+    /// Closes the connection that is missed least. False if all wait for their turn or their page.
     fn make_room(&mut self) -> bool {
         let rank = |connection: &Connection| match connection.phase {
             Phase::Lingering { .. } => Some((0, connection.since)),
             Phase::Head => Some((1, connection.since)),
-            Phase::Writing { .. } => Some((2, connection.since)),
+            Phase::Writing(_) => Some((2, connection.since)),
             Phase::Queued { .. } | Phase::Waiting | Phase::Streaming { .. } => None,
         };
         let ranked = self.connections.iter().filter_map(|(id, connection)| Some((rank(connection)?, *id)));
@@ -342,7 +342,7 @@ impl Guard {
                 self.make_buffer_room(bytes.len());
                 connection.answer(bytes, now);
             }
-            Reply::Stream { .. } if open >= STREAM_LIMIT => {
+            Reply::Stream { .. } if open >= STREAM_LIMIT.min(self.connection_limit) => {
                 self.shared.counters.count_answer(503);
                 let text = "too many event streams; ask for the page again from time to time instead";
                 connection.answer(answer::refusal(Refusal::new(503, text)), now);
@@ -374,8 +374,9 @@ impl Guard {
 
     /// Goes on with whoever's time has come, and with the streams if there is a new epoch for them.
     fn look_after_deadlines(&mut self, now: Instant) {
-        let due = |connection: &Connection| connection.is_stream() || connection.deadline().is_some_and(|at| now >= at);
-        let ids: Vec<usize> = self.connections.iter().filter(|(_, one)| due(one)).map(|(id, _)| *id).collect();
+        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let due = self.connections.iter().filter(|(_, connection)| connection.is_due(epoch, now));
+        let ids: Vec<usize> = due.map(|(id, _)| *id).collect();
         for id in ids {
             self.advance(id, now);
         }

@@ -21,6 +21,7 @@ mod guard;
 mod head;
 mod host;
 mod inner;
+mod outgoing;
 mod target;
 
 use std::io::{self, ErrorKind};
