@@ -1,5 +1,6 @@
 //! tillflow: Kafka in, incremental views out; every number belongs to one instant.
 
+pub mod cli;
 pub mod codec;
 pub mod dashboard;
 pub mod document;

@@ -43,7 +43,7 @@ const DEFAULTS: [(&str, &str); 9] = [
 
 /// Remembers the last error that concerns the whole client, because metadata calls only say "timed out".
 #[derive(Clone, Default)]
-pub struct Context {
+pub(super) struct Context {
     last_error: Arc<Mutex<Option<String>>>,
 }
 
@@ -119,6 +119,16 @@ impl Client {
         })
     }
 
+    /// What an administrating client needs to reach the brokers.
+    pub(super) fn admin_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.settings.bootstrap_servers);
+        for (name, value) in &self.settings.properties {
+            config.set(name, value);
+        }
+        config
+    }
+
     /// Puts a failed call into words.
     pub(super) fn unavailable(
         &self,
@@ -133,7 +143,7 @@ impl Client {
 }
 
 /// What an error means and what to do about it.
-pub fn explain(error: &KafkaError, cause: &str) -> String {
+pub(super) fn explain(error: &KafkaError, cause: &str) -> String {
     let advice = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
             "the brokers refuse this user: check the ACLs"

@@ -5,6 +5,7 @@
 
 mod client;
 mod reader;
+mod topics;
 mod watch;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use self::watch::Watch;
 use super::{Assignment, PartitionInfo, Reader, Source, SourceError};
 use crate::store::Offsets;
 
-pub use self::client::explain;
+pub use self::topics::Layout;
 
 /// How long a broker may take to answer when tillflow starts.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);

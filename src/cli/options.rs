@@ -1,0 +1,159 @@
+//! Flags that several commands share.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use clap::Args;
+use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::records::Millis;
+
+use crate::generate::KafkaOptions;
+use crate::source::kafka::KafkaSettings;
+use crate::store::{AddressError, StoreAddress};
+
+/// Bytes that one reader's queues hold together.
+const QUEUE_BYTES: usize = 128 << 20;
+
+/// How Kafka is reached.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Kafka")]
+pub(super) struct KafkaArgs {
+    /// Brokers, host:port with commas
+    #[arg(short, long, value_name = "SERVERS", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
+    pub(super) bootstrap_servers: String,
+    /// Consumer group whose offsets are written for lag tools (never read)
+    #[arg(long, value_name = "GROUP", env = "KAFKA_GROUP_ID", default_value = "data_processor_group")]
+    pub(super) group_id: String,
+    /// In front of the topic names in Kafka
+    #[arg(long, value_name = "PREFIX", env = "KAFKA_TOPIC_PREFIX", default_value = "", hide_default_value = true)]
+    pub(super) topic_prefix: String,
+    /// Any librdkafka property; repeatable
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = property)]
+    pub(super) properties: Vec<(String, String)>,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err(String::from("write it as KEY=VALUE")),
+    }
+}
+
+impl KafkaArgs {
+    pub(super) fn settings(&self) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            group_id: self.group_id.clone(),
+            topic_prefix: self.topic_prefix.clone(),
+            properties: self.properties.clone(),
+            queue_bytes: QUEUE_BYTES,
+        }
+    }
+
+    pub(super) fn producer(&self) -> KafkaOptions {
+        KafkaOptions {
+            bootstrap_servers: self.bootstrap_servers.clone(),
+            topic_prefix: self.topic_prefix.clone(),
+            properties: self.properties.clone(),
+        }
+    }
+}
+
+/// Which store.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Store")]
+pub(super) struct StoreArgs {
+    /// `mongodb`, or `sqlite:FILE`
+    #[arg(long, value_name = "STORE", env = "TILLFLOW_STORE", default_value = "mongodb")]
+    pub(super) store: String,
+    /// MongoDB connection string
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "MONGO_URI",
+        hide_env_values = true,
+        default_value = "mongodb://localhost:27017/"
+    )]
+    pub(super) mongo_uri: String,
+    /// MongoDB database
+    #[arg(long, value_name = "NAME", env = "MONGO_DATABASE", default_value = "kafka_pipeline")]
+    pub(super) database: String,
+}
+
+impl StoreArgs {
+    pub(super) fn address(&self) -> Result<StoreAddress, AddressError> {
+        StoreAddress::parse(&self.store, &self.mongo_uri, &self.database)
+    }
+}
+
+/// What decides a record's outcome.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Records")]
+pub(super) struct AdmissionArgs {
+    /// How long after an event its partition still takes corrections; older sales and activities are late
+    #[arg(long, value_name = "DURATION", default_value = "48h", value_parser = duration)]
+    pub(super) correction_window: Duration,
+    /// How far after its Kafka timestamp a record may be dated
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub(super) max_future: Duration,
+    /// IANA zone of times that name none
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    pub(super) timezone: Tz,
+}
+
+/// The longest window that makes sense of event times from 1970 to 9999.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 48h, 10m or 30s"))?;
+    if duration > LONGEST { Err(String::from("at most 366 days")) } else { Ok(duration) }
+}
+
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| String::from("not an IANA time zone such as Europe/Berlin"))
+}
+
+impl AdmissionArgs {
+    pub(super) fn settings(&self) -> AdmissionSettings {
+        AdmissionSettings { correction_window: millis(self.correction_window), max_future: millis(self.max_future) }
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// Where the pages are.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Dashboard")]
+pub(super) struct ListenArgs {
+    /// Address of the dashboard; anything but loopback has no protection of its own
+    #[arg(long, value_name = "ADDR", env = "TILLFLOW_LISTEN", default_value = "127.0.0.1:8501")]
+    pub(super) listen: SocketAddr,
+    /// Host names, beside the address itself, under which browsers may ask for it; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(super) allow_host: Vec<String>,
+    /// Seconds that a page goes at the longest without asking again
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "DASHBOARD_REFRESH_INTERVAL",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub(super) refresh_interval: u64,
+}
+
+/// Worker threads when none are asked for: as many as there are processors, up to 8.
+pub(super) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8)
+}
+
+/// Reads `--workers`.
+pub(super) fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(workers @ 1..=256) => Ok(workers),
+        _ => Err(String::from("a number from 1 to 256")),
+    }
+}

@@ -1,0 +1,162 @@
+//! `tillflow run`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::CliError;
+use super::options::{AdmissionArgs, KafkaArgs, ListenArgs, StoreArgs, default_workers, workers};
+use super::serve::{Pages, serve};
+use super::signals::{enforce_stop, stop_flag};
+use super::terminal::StatusLine;
+use crate::engine::{self, EngineOptions};
+use crate::metrics::Metrics;
+use crate::source::Source;
+use crate::source::kafka::KafkaSource;
+use crate::source::ndjson::NdjsonSource;
+use crate::status::{Problem, Status};
+use crate::store::StoreOptions;
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SourceAddress {
+    Kafka,
+    Ndjson(PathBuf),
+}
+
+impl FromStr for SourceAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SourceAddress, String> {
+        match text.split_once(':') {
+            None if text == "kafka" => Ok(SourceAddress::Kafka),
+            Some(("ndjson", folder)) if !folder.is_empty() => Ok(SourceAddress::Ndjson(folder.into())),
+            _ => Err(String::from("it is `kafka`, or `ndjson:` and a folder")),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OnOff {
+    On,
+    Off,
+}
+
+/// The pipeline: source -> dataflow -> store, with the dashboard beside it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    tillflow run\n  \
+    tillflow run --source ndjson:data --store sqlite:shop.sqlite --until-caught-up --no-dashboard\n  \
+    tillflow run -b broker:9093 -X security.protocol=SSL --workers 4")]
+pub(super) struct RunArgs {
+    /// `kafka`, or `ndjson:DIR` for user_activity.ndjson, sales.ndjson and inventory.ndjson in that folder
+    #[arg(long, value_name = "SOURCE", default_value = "kafka")]
+    source: SourceAddress,
+    /// With ndjson: lines name their partition, offset, timestamp and key
+    #[arg(long)]
+    envelope: bool,
+    /// Worker threads
+    #[arg(short, long, value_name = "N", env = "TILLFLOW_WORKERS", default_value_t = default_workers(), value_parser = workers)]
+    workers: usize,
+    /// Milliseconds of records that make a commit
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    tick_ms: u64,
+    /// Stop cleanly once everything present at the start is committed
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Keep every record in raw_data
+    #[arg(long, value_enum, default_value = "on")]
+    raw_data: OnOff,
+    /// Let raw_data older than this, by event time, go
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    raw_data_ttl: Option<Duration>,
+    /// Serve no pages
+    #[arg(long)]
+    no_dashboard: bool,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    admission: AdmissionArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
+    if args.envelope && args.source == SourceAddress::Kafka {
+        return Err(CliError::Settings(String::from("--envelope goes with --source ndjson:DIR only")));
+    }
+    let stop = stop_flag()?;
+    let status = Arc::new(Status::default());
+    let metrics = Arc::new(Metrics::default());
+    let address = args.store.address()?;
+    let source: Arc<dyn Source> = match &args.source {
+        SourceAddress::Kafka => Arc::new(KafkaSource::new(args.kafka.settings())?),
+        SourceAddress::Ndjson(folder) => Arc::new(NdjsonSource::new(folder, args.envelope, args.admission.timezone)),
+    };
+    let (told, counted) = (Arc::clone(&status), Arc::clone(&metrics));
+    let mut store = address.open_with(StoreOptions {
+        raw_ttl: args.raw_data_ttl,
+        report: Arc::new(move |problem: Option<&str>| {
+            if problem.is_some() {
+                counted.store_retried();
+            }
+            told.update(|status| {
+                let since = status.store_problem.as_ref().map(|known| known.since);
+                status.store_problem = problem.map(|text| Problem {
+                    since: since.unwrap_or_else(|| chrono::Utc::now().timestamp_millis()),
+                    text: text.to_owned(),
+                });
+            });
+        }),
+        ..StoreOptions::default()
+    })?;
+    store.init()?;
+    let pages = match args.no_dashboard {
+        true => None,
+        false => Some(serve(
+            &args.listen,
+            Pages {
+                address: &address,
+                status: &status,
+                metrics: &metrics,
+                timezone: args.admission.timezone,
+                alone: false,
+            },
+        )?),
+    };
+    let options = EngineOptions {
+        workers: args.workers,
+        tick: Duration::from_millis(args.tick_ms),
+        raw_data: args.raw_data == OnOff::On,
+        until_caught_up: args.until_caught_up,
+        admission: args.admission.settings(),
+        timezone: args.admission.timezone,
+        instance: instance(),
+    };
+    enforce_stop(&stop);
+    let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
+    let result = engine::run(&options, source, store, &status, &metrics, &stop);
+    drop(line);
+    if let Some(pages) = pages {
+        pages.stop();
+    }
+    let summary = result?;
+    tracing::info!(
+        records = summary.records,
+        commits = summary.commits,
+        epoch = summary.epoch,
+        "stopped, all committed"
+    );
+    Ok(())
+}
+
+/// A name for this run that no other has.
+pub(super) fn instance() -> String {
+    let started = chrono::Utc::now().format("%Y%m%dT%H%M%S%.3fZ");
+    format!("{started}-{}-{:08x}", std::process::id(), rand::random::<u32>())
+}

@@ -1,0 +1,64 @@
+//! Signals and panics: how a process ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
+
+use super::CliError;
+
+/// How long a stop may take before the process ends without its last epoch, which the next start reads again.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+
+/// A flag that the first SIGINT or SIGTERM sets; a second one ends the process at once with 130.
+pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset and only sets it.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| CliError::System(format!("listening for signals: {error}")))?;
+    }
+    Ok(stop)
+}
+
+/// Ends the process when a stop takes too long: a store that is away must not keep it.
+pub(super) fn enforce_stop(stop: &Arc<AtomicBool>) {
+    let stop = Arc::clone(stop);
+    let watch = move || {
+        let mut asked: Option<Instant> = None;
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            if stop.load(Ordering::SeqCst) && asked.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
+                eprintln!(
+                    "error: the store did not take the last epoch within {} s of being asked to stop; what it lacks is \
+                     read again at the next start",
+                    STOP_WITHIN.as_secs()
+                );
+                low_level::exit(3);
+            }
+        }
+    };
+    // Without the thread a stop may take longer; that is all.
+    let _ = std::thread::Builder::new().name("tillflow-stop".into()).spawn(watch);
+}
+
+/// Makes a panic in a thread of the pipeline end the process with 70: the other workers would wait for it for ever.
+pub(super) fn exit_on_panic() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        default(panic);
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        let pipeline =
+            name == "main" || name.starts_with("timely:") || matches!(name, "tillflow-commit" | "tillflow-engine");
+        if pipeline {
+            eprintln!(
+                "error: a bug in tillflow ended it (in thread {name}); what is committed stays exact, start it again"
+            );
+            low_level::exit(70);
+        }
+    }));
+}
