@@ -14,6 +14,8 @@ pub mod clock;
 pub mod inputs;
 pub mod measures;
 pub mod operators;
+#[cfg(feature = "oracle")]
+pub mod oracle;
 pub mod outputs;
 pub mod records;
 pub mod time;

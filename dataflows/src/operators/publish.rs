@@ -44,12 +44,10 @@ pub fn publish<'scope, M>(
 where
     M: ExchangeData + Abelian,
 {
-    let scope = final_before.scope();
     let mut trace = rollups.trace;
     rollups
         .stream
-        .binary_frontier(final_before.inner.broadcast(), Pipeline, Pipeline, name, |_capability, info| {
-            let activator = scope.activator_for(info.address);
+        .binary_frontier(final_before.inner.broadcast(), Pipeline, Pipeline, name, |_capability, _info| {
             // Batches that wait for `final_before` to be known up to their end, and where the last one ends.
             let mut batches: VecDeque<SpanOf<RollupTrace<M>>> = VecDeque::new();
             let mut upper = Antichain::from_elem(0);
@@ -112,14 +110,10 @@ where
 
                 if batches.is_empty() && moves.is_empty() {
                     capabilities = CapabilitySet::new();
-                } else {
-                    if let Some(until) = published
-                        && capabilities.iter().any(|capability| *capability.time() < until)
-                    {
-                        capabilities.downgrade([until]);
-                    }
-                    // The arrangement may say that it is further along without sending anything.
-                    activator.activate();
+                } else if let Some(until) = published
+                    && capabilities.iter().any(|capability| *capability.time() < until)
+                {
+                    capabilities.downgrade([until]);
                 }
             }
         })

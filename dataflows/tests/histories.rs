@@ -1,0 +1,258 @@
+//! Random histories through admission and the graph: equal to the oracle at every tick, for any batching, any
+//! interleaving of partitions, and 1, 2 and 4 workers.
+
+mod support;
+
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use support::check::{check, expect};
+use support::samples::START;
+use support::{Pace, Plan, Timed};
+use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::oracle::admission::{Given, Record};
+use tillflow_dataflows::records::{Activity, Millis, Money, Reason, Sale, StockLevel, Topic};
+use tillflow_dataflows::time::{HOUR, MINUTE, Tick};
+
+const PARTITIONS: [(Topic, i32); 7] = [
+    (Topic::Sales, 0),
+    (Topic::UserActivity, 0),
+    (Topic::Inventory, 0),
+    (Topic::Sales, 1),
+    (Topic::Inventory, 1),
+    (Topic::Sales, 2),
+    (Topic::UserActivity, 1),
+];
+
+/// One record, in numbers that shrink; what they mean is [`build`]'s.
+#[derive(Clone, Debug)]
+struct Spec {
+    partition: u8,
+    kind: u8,
+    values: [u8; 8],
+    advance: u8,
+    lag: u8,
+    kafka: u8,
+    gap: u8,
+}
+
+#[derive(Clone, Debug)]
+struct History {
+    records: Vec<Spec>,
+    /// By partition: how far it lags, and after how many eighths of the records it appears.
+    partitions: [(u8, u8); PARTITIONS.len()],
+    correction_window: u8,
+    first_tick: u8,
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let kind = prop_oneof![10 => Just(0u8), 3 => Just(1u8), 2 => Just(2u8), 1 => 3u8..7];
+    let advance = prop_oneof![6 => 0u8..4, 3 => 4u8..8, 1 => 8u8..12];
+    let lag = prop_oneof![5 => Just(0u8), 3 => 1u8..5, 2 => 5u8..12];
+    let kafka = prop_oneof![6 => Just(0u8), 3 => 1u8..4, 1 => 4u8..6];
+    let gap = prop_oneof![5 => Just(0u8), 4 => Just(1u8), 2 => 2u8..4, 1 => 4u8..6];
+    (0..PARTITIONS.len() as u8, kind, any::<[u8; 8]>(), advance, lag, kafka, gap).prop_map(
+        |(partition, kind, values, advance, lag, kafka, gap)| Spec {
+            partition,
+            kind,
+            values,
+            advance,
+            lag,
+            kafka,
+            gap,
+        },
+    )
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let records = proptest::collection::vec(spec(), 1..120);
+    let partitions = proptest::array::uniform7((0u8..6, 0u8..8));
+    let correction_window = prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8), 1 => Just(3u8)];
+    (records, partitions, correction_window, 0u8..3).prop_map(|(records, partitions, correction_window, first_tick)| {
+        History { records, partitions, correction_window, first_tick }
+    })
+}
+
+const IDS: [&str; 7] = ["t1", "t2", "t|3", "tä\\4", "t5", "", "t 7"];
+const USERS: [&str; 5] = ["u1", "u|2", "жук", "u4", "an identifier of more than twenty-four bytes"];
+const PRODUCTS: [&str; 14] =
+    ["p", "p0", "p1", "p|1", "p\\1", "ä", "z", "p7", "p8", "p9", "pA", "pB", "\u{10ffff}", "\u{e000}"];
+const CATEGORIES: [&str; 4] = ["c1", "c|2", "кухня", "c4"];
+const STORES: [&str; 3] = ["s1", "s\\2", "店"];
+const PAYMENTS: [&str; 3] = ["cash", "card|x", "💳"];
+const TYPES: [&str; 5] = ["login", "page_view", "purchase", "an unknown one", "сменить"];
+const WAREHOUSES: [&str; 3] = ["w1", "w|2", "w"];
+const STATUSES: [Option<&str>; 4] = [None, Some(""), Some("in_stock"), Some("discontinued")];
+const QUANTITIES: [i64; 6] = [1, 2, -1, -3, 1_000_000_000, -1_000_000_000];
+const AMOUNTS: [i64; 7] = [10_000, -10_000, 0, 5, 20_000, Money::BOUND, -Money::BOUND];
+const STOCKS: [i64; 6] = [0, 5, 6, -3, 1_000_000_000, 1];
+const ADVANCES: [Millis; 12] =
+    [0, 1, 1_000, 30_000, 61_000, 10 * MINUTE, 59 * MINUTE, HOUR, 5 * HOUR, 24 * HOUR, 48 * HOUR + 1, 400 * HOUR];
+const LAGS: [Millis; 12] = [
+    0,
+    1,
+    MINUTE,
+    59 * MINUTE,
+    60 * MINUTE,
+    2 * HOUR,
+    23 * HOUR,
+    24 * HOUR,
+    48 * HOUR - 1,
+    48 * HOUR,
+    48 * HOUR + 1,
+    60 * HOUR,
+];
+const PARTITION_LAGS: [Millis; 6] = [0, 20 * MINUTE, 3 * HOUR, 50 * HOUR, 1_000 * HOUR, -10 * HOUR];
+const CORRECTION_WINDOWS: [Millis; 4] = [48 * HOUR, 2 * HOUR, 0, 90_001];
+const FIRST_TICKS: [Tick; 3] = [0, 1, 17_000_000_000];
+const GAPS: [Tick; 6] = [0, 1, 2, 3, 100, 17_000_000_000];
+const REASONS: [Reason; 3] = [Reason::InvalidJson, Reason::MissingField, Reason::TooLarge];
+
+fn pick<T: Copy>(from: &[T], by: u8) -> T {
+    from[usize::from(by) % from.len()]
+}
+
+fn given(topic: Topic, spec: &Spec, at: Millis, earlier: &[Given]) -> Given {
+    let [a, b, c, d, e, f, g, h] = spec.values;
+    match spec.kind {
+        // The same content again: a duplicate, or something stale.
+        1 if !earlier.is_empty() => earlier[earlier.len() - 1 - usize::from(a) % earlier.len().min(6)].clone(),
+        2 | 3 => Given::Tombstone(Some(match topic {
+            Topic::Inventory => pick(&PRODUCTS, a % 5).into(),
+            _ => pick(&IDS, a).into(),
+        })),
+        4 => Given::Tombstone(None),
+        5 => Given::Tombstone(Some(vec![0xff, a])),
+        6 => Given::Unreadable(pick(&REASONS, a)),
+        _ => match topic {
+            Topic::Sales => Given::Sale(Sale {
+                transaction_id: pick(&IDS, a).into(),
+                user_id: pick(&USERS, b).into(),
+                product_id: pick(&PRODUCTS, c).into(),
+                quantity: pick(&QUANTITIES, d),
+                unit_price: Money(pick(&AMOUNTS, e / 16)),
+                total_amount: Money(pick(&AMOUNTS, e)),
+                payment_method: pick(&PAYMENTS, f).into(),
+                timestamp: at,
+                store_id: pick(&STORES, g).into(),
+                category: pick(&CATEGORIES, h).into(),
+            }),
+            Topic::UserActivity => Given::Activity(Activity {
+                user_id: pick(&USERS, a).into(),
+                activity_type: pick(&TYPES, b).into(),
+                timestamp: at,
+                session_id: pick(&IDS, c).into(),
+                product_id: (d % 2 == 0).then(|| pick(&PRODUCTS, d / 2).into()),
+                amount: (e % 2 == 0).then(|| Money(pick(&AMOUNTS, e / 2))),
+            }),
+            Topic::Inventory => Given::StockLevel(StockLevel {
+                product_id: pick(&PRODUCTS, a % 5).into(),
+                warehouse_id: pick(&WAREHOUSES, b).into(),
+                current_stock: pick(&STOCKS, c),
+                reorder_level: pick(&STOCKS, d),
+                last_updated: at,
+                category: pick(&CATEGORIES, e).into(),
+                status: pick(&STATUSES, f).map(Into::into),
+            }),
+        },
+    }
+}
+
+/// The plan that a history of numbers means.
+fn build(history: &History) -> Plan {
+    let settings = AdmissionSettings {
+        correction_window: pick(&CORRECTION_WINDOWS, history.correction_window),
+        max_future: 10 * MINUTE,
+    };
+    let mut now = START;
+    let mut tick = pick(&FIRST_TICKS, history.first_tick);
+    let mut earlier: [Vec<Given>; PARTITIONS.len()] = Default::default();
+    let mut records = Vec::new();
+    for (index, spec) in history.records.iter().enumerate() {
+        now += pick(&ADVANCES, spec.advance);
+        if index > 0 {
+            tick += pick(&GAPS, spec.gap);
+        }
+        let mut partition = usize::from(spec.partition);
+        if index * 8 < usize::from(history.partitions[partition].1) * history.records.len() {
+            partition %= 3;
+        }
+        let topic = PARTITIONS[partition].0;
+        let at = now - pick(&PARTITION_LAGS, history.partitions[partition].0) - pick(&LAGS, spec.lag);
+        let given = given(topic, spec, at, &earlier[partition]);
+        let at = match &given {
+            Given::Sale(sale) => sale.timestamp,
+            Given::Activity(activity) => activity.timestamp,
+            Given::StockLevel(level) => level.last_updated,
+            _ => at,
+        };
+        let kafka_timestamp = match spec.kafka {
+            1 => Some(at),
+            2 => Some(at - settings.max_future),
+            3 => Some(at + HOUR),
+            4 => Some(at - settings.max_future - 1),
+            5 => Some(at - 8_760 * HOUR),
+            _ => None,
+        };
+        // Offsets have gaps.
+        let offset = (earlier[partition].len() * 2) as i64;
+        earlier[partition].push(given.clone());
+        records.push(Timed { tick, partition, record: Record { given, offset, kafka_timestamp } });
+    }
+    Plan { settings, partitions: PARTITIONS.to_vec(), records }
+}
+
+/// The same records at other ticks: each partition goes at its own pace.
+fn reschedule(plan: &Plan, paces: &[u8; PARTITIONS.len()]) -> Plan {
+    let mut taken = [0u64; PARTITIONS.len()];
+    let records = plan.records.iter().map(|timed| {
+        let pace = u64::from(paces[timed.partition]);
+        let turn = &mut taken[timed.partition];
+        let tick = 1 + (pace % 11) + *turn * (1 + pace % 3) / (1 + pace % 5);
+        *turn += 1;
+        Timed { tick, ..timed.clone() }
+    });
+    Plan { records: records.collect(), ..plan.clone() }
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/histories.regressions"
+        )))),
+        max_shrink_iters: 2_000,
+        ..ProptestConfig::with_cases(cases)
+    }
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn every_view_equals_its_twin_at_every_tick(history in history(), ahead in any::<[u8; 4]>()) {
+        let plan = build(&history);
+        let expected = expect(&plan);
+        let ahead: Vec<usize> = ahead.iter().map(|ahead| 1 + usize::from(*ahead) % 9).collect();
+        for workers in [1, 2, 4] {
+            check(&plan, &expected, &Pace { workers, ahead: ahead.clone() });
+        }
+    }
+
+    #[test]
+    fn neither_batching_nor_interleaving_matters(history in history(), paces in any::<[u8; PARTITIONS.len()]>()) {
+        let plan = build(&history);
+        let other = reschedule(&plan, &paces);
+        let (expected, expected_other) = (expect(&plan), expect(&other));
+        prop_assert_eq!(&expected.decisions, &expected_other.decisions);
+        let last = |expected: &support::check::Expected| expected.rows.last_key_value().map(|(_, rows)| rows.clone());
+        prop_assert_eq!(last(&expected), last(&expected_other));
+        check(&other, &expected_other, &Pace { workers: 2, ahead: vec![1, 7] });
+        // All at once.
+        let records = plan.records.iter().map(|timed| Timed { tick: 5, ..timed.clone() }).collect();
+        let at_once = Plan { records, ..plan };
+        let expected_at_once = expect(&at_once);
+        prop_assert_eq!(last(&expected), last(&expected_at_once));
+        check(&at_once, &expected_at_once, &Pace::even(2));
+    }
+}

@@ -1,0 +1,167 @@
+//! What the graph holds is a function of keys and windows, never of how long it has run.
+
+mod support;
+
+use std::sync::atomic::AtomicBool;
+
+use support::log::Log;
+use support::samples::{SETTINGS, START, activity, level, record, sale};
+use support::{Owned, Sessions, build, finish};
+use tillflow_dataflows::oracle::admission::Given;
+use tillflow_dataflows::records::{Millis, Money, Topic};
+use tillflow_dataflows::time::{DAY, MINUTE, Tick};
+use timely::worker::Worker;
+
+const PRODUCTS: i64 = 20;
+
+/// A graph with one partition of each topic, fed by hand.
+struct Shop<'a> {
+    worker: &'a mut Worker,
+    sessions: Sessions,
+    sales: Vec<Owned>,
+    activities: Owned,
+    stock: Owned,
+    tick: Tick,
+    offset: i64,
+}
+
+impl Shop<'_> {
+    fn open(worker: &mut Worker, partitions: i32) -> Shop<'_> {
+        let mut sessions = Sessions::new();
+        build(worker, &mut sessions, SETTINGS, |_row, _tick, _change| {});
+        Shop {
+            worker,
+            sessions,
+            sales: (0..partitions).map(|number| Owned::new((Topic::Sales, number), SETTINGS)).collect(),
+            activities: Owned::new((Topic::UserActivity, 0), SETTINGS),
+            stock: Owned::new((Topic::Inventory, 0), SETTINGS),
+            tick: 17_000_000_000,
+            offset: 0,
+        }
+    }
+
+    /// A tick in which every product is sold once at `at`, in a partition.
+    fn sell(&mut self, partition: usize, at: Millis) {
+        self.sessions.advance_to(self.tick);
+        for product in 0..PRODUCTS {
+            let mut sale = sale(&format!("t{}", self.offset), at + product);
+            sale.product_id = format!("p{product}").as_str().into();
+            sale.total_amount = Money(product * 10_000);
+            self.sales[partition].take(&record(Given::Sale(sale), self.offset), &mut self.sessions);
+            let activity = activity(&format!("u{product}"), at);
+            self.activities.take(&record(Given::Activity(activity), self.offset), &mut self.sessions);
+            let level = level(&format!("p{product}"), at);
+            self.stock.take(&record(Given::StockLevel(level), self.offset), &mut self.sessions);
+            self.offset += 1;
+        }
+        self.sales.iter_mut().for_each(|partition| partition.tell_clock(&mut self.sessions));
+        self.activities.tell_clock(&mut self.sessions);
+        self.stock.tell_clock(&mut self.sessions);
+        self.tick += 1;
+        self.settle();
+    }
+
+    /// Lets everything told so far through.
+    fn settle(&mut self) {
+        self.sessions.advance_to(self.tick);
+        for _ in 0..40 {
+            self.worker.step();
+        }
+        Log::flush(self.worker);
+    }
+
+    fn close(self) {
+        drop(self.sessions);
+        finish(self.worker, &AtomicBool::new(false));
+    }
+}
+
+#[test]
+fn live_products_and_everything_else_that_slides_stays_as_large_as_its_ranges() {
+    timely::execute_directly(|worker| {
+        let log = Log::start(worker);
+        let mut shop = Shop::open(worker, 1);
+        // What the arrangements hold at most while event time goes on by ten days, a quarter of an hour a tick.
+        let sliding = ["Live products", "Live windows", "Sales, last: live rows of sales_total", "Top products: sums"];
+        let mut most = vec![0; sliding.len()];
+        let mut at = START;
+        while at < START + 10 * DAY {
+            shop.sell(0, at);
+            at += 15 * MINUTE;
+            for (most, name) in most.iter_mut().zip(sliding) {
+                *most = (*most).max(log.borrow().held(name));
+            }
+        }
+        for (most, name) in most.iter().zip(sliding) {
+            // 4 minutes of the last hour and 24 hours hold all products; the windows are 84. A trace may hold a few
+            // times as many updates before its merges let go of the dead ones.
+            let live = if name.contains("ind") || name.contains("rows") { 84 } else { 28 * PRODUCTS as isize };
+            assert!(*most <= 6 * live, "{name:?} held {most} updates, with at most {live} alive");
+        }
+        shop.close();
+    });
+}
+
+#[test]
+fn a_partition_that_catches_up_behind_as_of_leaves_nothing_in_live_products() {
+    timely::execute_directly(|worker| {
+        let log = Log::start(worker);
+        let mut shop = Shop::open(worker, 2);
+        // One partition has reached today and is quiet; the other goes through the months before.
+        shop.sell(0, START + 100 * DAY);
+        let mut most = 0;
+        for hour in 0..24 * 60 {
+            shop.sell(1, START + hour * 60 * MINUTE);
+            most = most.max(log.borrow().held("Live products"));
+        }
+        let live = 2 * PRODUCTS as isize;
+        assert!(most <= 30 * live, "held {most} updates, with at most {live} alive");
+        shop.close();
+    });
+}
+
+#[test]
+fn a_graph_with_nothing_to_do_does_nothing() {
+    timely::execute_directly(|worker| {
+        let log = Log::start(worker);
+        let mut shop = Shop::open(worker, 1);
+        for minute in 0..200 {
+            shop.sell(0, START + minute * MINUTE);
+        }
+        let names = ["Publish: sales", "Publish: activity", "Publish: users", "Sweep: live products"];
+        let runs = |log: &Log| names.map(|name| log.runs(name));
+        let before = runs(&log.borrow());
+        shop.settle();
+        shop.settle();
+        assert_eq!(runs(&log.borrow()), before, "{names:?} ran without cause");
+        let waiting: isize = log.borrow().waiting.values().sum();
+        assert_eq!(waiting, 0, "updates of complete ticks wait in batchers");
+        shop.close();
+    });
+}
+
+#[test]
+fn a_tick_that_stays_open_keeps_no_operator_busy() {
+    timely::execute_directly(|worker| {
+        let log = Log::start(worker);
+        let mut shop = Shop::open(worker, 1);
+        shop.sell(0, START);
+        // The clocks are complete up to a later tick than the sales: what a slow worker looks like.
+        shop.sessions.hold_sales_back(&mut shop.sales[0], START + 2 * MINUTE, shop.tick);
+        for _ in 0..40 {
+            shop.worker.step();
+        }
+        Log::flush(shop.worker);
+        let names = ["Publish: sales", "Sweep: live products"];
+        let before = names.map(|name| log.borrow().runs(name));
+        for _ in 0..100 {
+            shop.worker.step();
+        }
+        Log::flush(shop.worker);
+        let after = names.map(|name| log.borrow().runs(name));
+        assert_eq!(after, before, "{names:?} spin");
+        shop.tick += 2;
+        shop.settle();
+        shop.close();
+    });
+}

@@ -1,0 +1,295 @@
+//! Runs the graph as an engine would, and compares what leaves it with the oracle at every tick.
+
+#![allow(dead_code, reason = "each test crate uses its own part")]
+
+pub mod check;
+pub mod log;
+pub mod samples;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use differential_dataflow::input::InputSession;
+use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading};
+use tillflow_dataflows::assembly::{Settings, assemble};
+use tillflow_dataflows::inputs::{Inputs, PartitionClock, StockCandidate};
+use tillflow_dataflows::measures::QualityMeasures;
+use tillflow_dataflows::oracle::admission::{Given, Record};
+use tillflow_dataflows::outputs::Row;
+use tillflow_dataflows::records::{Activity, Millis, Sale, Topic};
+use tillflow_dataflows::time::{Diff, Tick};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::progress::Antichain;
+use timely::worker::Worker;
+
+/// A graph that does not end within this hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Records of some partitions, and the tick at which each is read.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub settings: AdmissionSettings,
+    pub partitions: Vec<(Topic, i32)>,
+    /// In the order of each partition's offsets; a partition's ticks do not fall.
+    pub records: Vec<Timed>,
+}
+
+/// A record, where it comes from and when it is read.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    pub tick: Tick,
+    /// Its place in [`Plan::partitions`].
+    pub partition: usize,
+    pub record: Record,
+}
+
+/// How a plan is run.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    pub workers: usize,
+    /// How many ticks worker n (modulo the length) reads before it lets the graph work.
+    pub ahead: Vec<usize>,
+}
+
+impl Pace {
+    pub fn even(workers: usize) -> Pace {
+        Pace { workers, ahead: vec![1] }
+    }
+}
+
+/// What came of a run.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub updates: Vec<(Row, Tick, Diff)>,
+    /// By partition, in offset order.
+    pub decisions: BTreeMap<usize, Vec<Decision>>,
+}
+
+/// One worker's inputs.
+pub struct Sessions {
+    sales: InputSession<Tick, Sale, Diff>,
+    activities: InputSession<Tick, Activity, Diff>,
+    stock: InputSession<Tick, StockCandidate, Diff>,
+    clocks: InputSession<Tick, PartitionClock, Diff>,
+    quality: InputSession<Tick, (), QualityMeasures>,
+}
+
+impl Sessions {
+    pub fn new() -> Sessions {
+        Sessions {
+            sales: InputSession::new(),
+            activities: InputSession::new(),
+            stock: InputSession::new(),
+            clocks: InputSession::new(),
+            quality: InputSession::new(),
+        }
+    }
+
+    pub fn advance_to(&mut self, tick: Tick) {
+        self.sales.advance_to(tick);
+        self.activities.advance_to(tick);
+        self.stock.advance_to(tick);
+        self.clocks.advance_to(tick);
+        self.quality.advance_to(tick);
+        self.flush();
+    }
+
+    /// Ends `tick` for everything but sales, with a sale in it: what a worker looks like that others wait for.
+    pub fn hold_sales_back(&mut self, partition: &mut Owned, at: Millis, tick: Tick) {
+        self.advance_to(tick);
+        partition.take(&samples::record(Given::Sale(samples::sale("held back", at)), i64::MAX), self);
+        partition.tell_clock(self);
+        self.activities.advance_to(tick + 1);
+        self.stock.advance_to(tick + 1);
+        self.clocks.advance_to(tick + 1);
+        self.quality.advance_to(tick + 1);
+        self.flush();
+    }
+
+    pub fn flush(&mut self) {
+        self.sales.flush();
+        self.activities.flush();
+        self.stock.flush();
+        self.clocks.flush();
+        self.quality.flush();
+    }
+}
+
+/// A partition as its owner sees it.
+pub struct Owned {
+    id: (Topic, i32),
+    admission: Partition,
+    /// What the graph was told of its clock.
+    told: Option<PartitionClock>,
+}
+
+impl Owned {
+    pub fn new(id: (Topic, i32), settings: AdmissionSettings) -> Owned {
+        Owned { id, admission: Partition::new(id.0, id.1, settings), told: None }
+    }
+
+    pub fn take(&mut self, record: &Record, sessions: &mut Sessions) -> Decision {
+        let reading = match &record.given {
+            Given::Sale(sale) => Reading::Sale(sale.clone()),
+            Given::Activity(activity) => Reading::Activity(activity.clone()),
+            Given::StockLevel(level) => Reading::StockLevel(level.clone()),
+            Given::Tombstone(key) => Reading::Tombstone(key.as_deref()),
+            Given::Unreadable(reason) => Reading::Unreadable(*reason),
+        };
+        let decision = self.admission.admit(reading, record.offset, record.kafka_timestamp, &mut |fact| match fact {
+            Fact::Sale(sale, change) => sessions.sales.update(sale, change),
+            Fact::Activity(activity) => sessions.activities.update(activity, 1),
+            Fact::Stock(candidate, change) => sessions.stock.update(candidate, change),
+        });
+        sessions.quality.update((), QualityMeasures::of(decision.outcome, decision.reason));
+        decision
+    }
+
+    /// At the end of a tick in which it gave records.
+    pub fn tell_clock(&mut self, sessions: &mut Sessions) {
+        let now = (self.id, self.admission.clock());
+        if self.told != Some(now) {
+            if let Some(old) = self.told.replace(now) {
+                sessions.clocks.update(old, -1);
+            }
+            sessions.clocks.update(now, 1);
+        }
+    }
+}
+
+/// Builds the graph on a worker; `give` gets every update that leaves it.
+///
+/// Each must leave before its tick is over: that is when an engine commits.
+pub fn build(
+    worker: &mut Worker,
+    sessions: &mut Sessions,
+    settings: AdmissionSettings,
+    mut give: impl FnMut(Row, Tick, Diff) + 'static,
+) {
+    worker.dataflow::<Tick, _, _>(|scope| {
+        let inputs = Inputs {
+            sales: sessions.sales.to_collection(scope),
+            activities: sessions.activities.to_collection(scope),
+            stock: sessions.stock.to_collection(scope),
+            clocks: sessions.clocks.to_collection(scope),
+            quality: sessions.quality.to_collection(scope),
+        };
+        let rows = assemble(inputs, Settings { correction_window: settings.correction_window });
+        let mut open = Antichain::from_elem(0);
+        rows.inner.sink(Pipeline, "Capture", move |(input, frontier)| {
+            input.for_each(|_capability, data| {
+                for (row, tick, change) in data.drain(..) {
+                    assert!(open.less_equal(&tick), "{row:?} at {tick}, but only {open:?} is open");
+                    give(row, tick, change);
+                }
+            });
+            open = frontier.frontier().to_owned();
+        });
+    });
+}
+
+/// Lets the graph end. A worker that fails lets the others fail too.
+pub fn finish(worker: &mut Worker, failed: &AtomicBool) {
+    let start = Instant::now();
+    while worker.has_dataflows() {
+        assert!(!failed.load(Ordering::Relaxed), "another worker failed");
+        assert!(start.elapsed() < PATIENCE, "worker {} hangs: the graph does not end", worker.index());
+        worker.step_or_park(Some(Duration::from_millis(2)));
+    }
+}
+
+/// Says to the other workers that this one panics.
+pub struct Alarm(pub Arc<AtomicBool>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs a plan; partition n belongs to worker n modulo their number.
+pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
+    let (plan, pace) = (Arc::new(plan.clone()), pace.clone());
+    let failed = Arc::new(AtomicBool::new(false));
+    let workers = pace.workers;
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let alarm = Alarm(failed.clone());
+        let outcome = work(worker, &plan, &pace, &alarm.0);
+        outcome
+    })
+    .expect("workers start");
+    let mut all = Outcome::default();
+    let mut failures = Vec::new();
+    for result in guards.join() {
+        match result {
+            Ok(outcome) => {
+                all.updates.extend(outcome.updates);
+                all.decisions.extend(outcome.decisions);
+            }
+            Err(message) => failures.push(message),
+        }
+    }
+    assert!(failures.is_empty(), "with {workers} workers: {failures:#?}");
+    all
+}
+
+fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, failed: &AtomicBool) -> Outcome {
+    let mut sessions = Sessions::new();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    build(worker, &mut sessions, plan.settings, move |row, tick, change| {
+        sender.send((row, tick, change)).expect("the receiver outlives the graph");
+    });
+    let ahead = pace.ahead[worker.index() % pace.ahead.len()];
+    let mut owned: BTreeMap<usize, Owned> = BTreeMap::new();
+    let mut decisions: BTreeMap<usize, Vec<Decision>> = BTreeMap::new();
+
+    let mut mine: Vec<&Timed> =
+        plan.records.iter().filter(|timed| timed.partition % worker.peers() == worker.index()).collect();
+    mine.sort_by_key(|timed| timed.tick);
+    for (turn, records) in mine.chunk_by(|a, b| a.tick == b.tick).enumerate() {
+        assert!(!failed.load(Ordering::Relaxed), "another worker failed");
+        sessions.advance_to(records[0].tick);
+        if turn % ahead.max(1) == 0 {
+            worker.step();
+        }
+        for timed in records {
+            let partition = owned
+                .entry(timed.partition)
+                .or_insert_with(|| Owned::new(plan.partitions[timed.partition], plan.settings));
+            let decision = partition.take(&timed.record, &mut sessions);
+            decisions.entry(timed.partition).or_default().push(decision);
+        }
+        owned.values_mut().for_each(|partition| partition.tell_clock(&mut sessions));
+    }
+    sessions.flush();
+    drop(sessions);
+    finish(worker, failed);
+    Outcome { updates: receiver.try_iter().collect(), decisions }
+}
+
+/// Compares a text with a file beside the tests, or writes the file if the environment has `UPDATE_EXPECT=1`.
+pub fn expect_file(name: &str, found: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    if std::env::var("UPDATE_EXPECT").is_ok_and(|value| value == "1") {
+        std::fs::write(&path, found).unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("reading {}: {error}", path.display()));
+    if expected == found {
+        return;
+    }
+    let (old, new): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), found.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    panic!(
+        "{} differs from line {} on (UPDATE_EXPECT=1 writes it anew):\n  expected: {:?}\n  found:    {:?}",
+        path.display(),
+        same + 1,
+        old.get(same..old.len().min(same + 5)),
+        new.get(same..new.len().min(same + 5)),
+    );
+}
