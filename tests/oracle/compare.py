@@ -6,6 +6,7 @@ Exit codes: 0 equal, 1 different, 2 the comparison could not be made.
 
 import argparse
 import collections
+import contextlib
 import gc
 import os
 import re
@@ -350,8 +351,12 @@ def compare(options, out=sys.stdout):
     """True if the store says what the oracle says; prints what differs."""
     settings = oracle.Settings(options.correction_window, options.max_future, options.timezone)
     names = chosen_names(options)
-    store = stores.open_store(options.store, options.database, options.mongo_uri)
-    store.begin()
+    with contextlib.closing(stores.open_store(options.store, options.database, options.mongo_uri)) as store:
+        store.begin()
+        return _compare(options, settings, names, store, out)
+
+
+def _compare(options, settings, names, store, out):
     progress = read_progress(store)
     report = Report()
     if progress is None:

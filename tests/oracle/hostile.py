@@ -249,12 +249,19 @@ class History:
 
     def run(self):
         while len(self.records) < self.count:
-            self.now += self.random.randrange(2 * self.step)
-            if self.random.random() < 0.0005:
-                self.now += self.random.choice((HOUR, 6 * HOUR, DAY))
+            if self.ending():
+                # The live ranges, the last hour first of all, should hold more than a handful.
+                self.now += self.random.randrange(2 * max(2 * HOUR // max(self.count // 6, 1), 1))
+            else:
+                self.now += self.random.randrange(2 * self.step)
+                if self.random.random() < 0.0005:
+                    self.now += self.random.choice((HOUR, 6 * HOUR, DAY))
             action = self.random.choices(ACTIONS, WEIGHTS)[0]
             action(self)
         return self.records
+
+    def ending(self):
+        return len(self.records) > self.count - self.count // 6
 
     # What every record goes through.
 
@@ -444,6 +451,8 @@ class History:
             "payment_method": pick.choice(self.methods),
             "timestamp": max(sale.timestamp + pick.choice((1, -1, -MINUTE, HOUR, -HOUR, DAY, -DAY, -2 * DAY)), 0),
         }
+        if changes["timestamp"] > self.now and (self.ending() or pick.random() < 0.9):
+            changes["timestamp"] = max(sale.timestamp - HOUR, 0)
         names = pick.sample(sorted(changes), pick.choice((1, 1, 2, 4)))
         changed = sale._replace(**{name: changes[name] for name in names})
         self.give_sale(number, changed, kafka_timestamp=max(self.now, changed.timestamp) + 1000)
@@ -572,8 +581,11 @@ class History:
         pick = self.random
         level = pick.choice((0, 10, 50))
         stock = pick.choice((-3, 0, 1, level, level + 1, 200, 1_000_000_000))
+        product = pick.choice(self.products)
+        if product in self.products[:5]:
+            stock = level + pick.choice((1, 2))  # never low, yet gone in a day or two
         return {
-            "product_id": pick.choice(self.products),
+            "product_id": product,
             "current_stock": stock,
             "reorder_level": level,
             "last_updated": self.now - pick.randrange(MINUTE) if timestamp is None else timestamp,

@@ -69,6 +69,9 @@ class Sqlite:
         """All that is read from here to the end is of one instant."""
         self._query("BEGIN")
 
+    def close(self):
+        self._connection.close()
+
     def documents(self, collection):
         if collection not in self._tables:
             return
@@ -156,6 +159,9 @@ class Mongo:
 
     def begin(self):
         """Nothing: whoever compares waits until nobody writes."""
+
+    def close(self):
+        self._client.close()
 
     def documents(self, collection):
         for document in self._database[collection].find({}, batch_size=5000):
