@@ -347,8 +347,9 @@ def read_source(options, settings, offsets):
     return sources.up_to(partitions, offsets)
 
 
-def compare(options, out=sys.stdout):
+def compare(options, out=None):
     """True if the store says what the oracle says; prints what differs."""
+    out = out or sys.stdout
     settings = oracle.Settings(options.correction_window, options.max_future, options.timezone)
     names = chosen_names(options)
     with contextlib.closing(stores.open_store(options.store, options.database, options.mongo_uri)) as store:

@@ -77,6 +77,7 @@ class Written:
             offsets.setdefault(topic, {})[str(number)] = offset + 1
         progress = {"_id": "progress", **stamps, "offsets": offsets, "committed_at": 1, "instance": "i", "fence": 1}
         collections["pipeline_state"] = [progress]
+        self.collections = collections
         with contextlib.closing(sqlite3.connect(self.path)) as connection:
             for collection, documents in collections.items():
                 self._write(connection, collection, documents)
