@@ -305,7 +305,7 @@ def arguments(argv):
     parser.add_argument("--from", dest="source", required=True, metavar="kafka|ndjson:DIR")
     parser.add_argument("--envelope", action="store_true", help="the lines of the ndjson files are envelopes")
     parser.add_argument("--store", required=True, metavar="sqlite:FILE|mongodb")
-    parser.add_argument("--views", help="only these: aggregated types, metrics, alert kinds, stock, supply, raw_data, …")
+    parser.add_argument("--views", help="only these: view types, metrics, alert kinds, stock, supply, raw_data, …")
     parser.add_argument("--profile", choices=["first"], help="only the views of the first release")
     parser.add_argument("--final", action="store_true", help="compare `final` too")
     parser.add_argument("--complete", action="store_true", help="records above the committed offsets are a difference")

@@ -6,7 +6,6 @@ keys, values and (where Kafka can carry it) timestamps.
 """
 
 import argparse
-import base64
 import datetime
 import json
 import os
@@ -18,202 +17,19 @@ from admission import Partition
 from compare import duration
 from documents import DAY, HOUR, MINUTE
 from fields import TOPICS, Fault, Sale, read_time
-from jsontext import NotJson, parse
+from hostile_values import (
+    BAD_MONEY_TEXTS,
+    BAD_TIMES,
+    BROKEN_VALUES,
+    EDGE_MONEY,
+    HUGE_MONEY,
+    NOT_INTEGERS,
+    ODD_NAMES,
+)
 from oracle import Settings
+from targets import PARTITIONS, write_envelopes, write_kafka
 
-PARTITIONS = 3
 START = "2024-01-15T00:00:00Z"
-
-# Names that are data to some and syntax to others: separators of ids, escapes, field paths, markup, other scripts,
-# two that are equal only after Unicode normalisation, and two whose order differs between UTF-8 and UTF-16.
-ODD_NAMES = (
-    "a|b",
-    "a\\|b",
-    "a\\",
-    "|",
-    "\\",
-    "||",
-    "\\\\",
-    "a|",
-    "|a",
-    "$set",
-    "$",
-    "a.b",
-    ".",
-    "__proto__",
-    "_id",
-    "<script>alert(1)</script>",
-    '"quoted"',
-    "it's",
-    "x\u0000y",
-    "x\ny",
-    "\t",
-    " ",
-    " padded ",
-    "é",
-    "e\u0301",
-    "ß",
-    "日本語",
-    "\U0001f600",
-    "\uff5e",
-    "\u202eright to left",
-    "\ufeffmark",
-    "0",
-    "-0",
-    "1e5",
-    "null",
-    "true",
-    "NaN",
-    "x" * 256,
-    "é" * 128,
-    "\U0001f600" * 64,
-)
-
-BROKEN_VALUES = (
-    b"",
-    b" ",
-    b"{",
-    b"}",
-    b"null",
-    b"true",
-    b"3",
-    b'"text"',
-    b"[]",
-    b"[{}]",
-    b"{}",
-    b"\xef\xbb\xbf{}",
-    b"\xff\xfe{}",
-    b'{"a":"\xed\xa0\x80"}',
-    b'{"a":"\xc0\xaf"}',
-    b'{"a":"\xf4\x90\x80\x80"}',
-    b'{"a":"\x80"}',
-    b'{"a":NaN}',
-    b'{"a":Infinity}',
-    b'{"a":-Infinity}',
-    b'{"a":01}',
-    b'{"a":1.}',
-    b'{"a":.5}',
-    b'{"a":+1}',
-    b'{"a":1e}',
-    b'{"a":0x10}',
-    b'{"a":-}',
-    b"{'a':1}",
-    b"{a:1}",
-    b'{"a":1,}',
-    b'{"a":[1,]}',
-    b'{"a":1}{"b":2}',
-    b'{"a":1} x',
-    b'{"a":"\n"}',
-    b'{"a":"\x00"}',
-    b'{"a":"\\x41"}',
-    b'{"a":"\\u12"}',
-    b'{"a":"\\ud800"}',
-    b'{"a":"\\udc00"}',
-    b'{"a":"\\ud800\\ud800"}',
-    b'{"a":"\\ud800x"}',
-    b'{"a":"\\udc00\\ud800"}',
-    b'{"\\ud800":1}',
-    b'{"a":tru}',
-    b'{"a":nulls}',
-    b'{"a":1}//',
-    b"/**/{}",
-    b'\x0b{"a":1}',
-    "\u00a0{}".encode(),
-    "{\u2003}".encode(),
-    '{"a":١}'.encode(),
-    b"[" * 129 + b"]" * 129,
-    b"[" * 128 + b"]" * 128,
-    b"[" * 100_000,
-)
-
-BAD_TIMES = (
-    "",
-    "2024-01-15",
-    "2024-01-15T10:30",
-    "2024-01-15T10:30Z",
-    "2024-01-15T10:30:00,5Z",
-    "2024-01-15T10:30:00.Z",
-    "2024-01-15T10:30:60Z",
-    "2024-01-15T10:60:00Z",
-    "2024-01-15T24:00:00Z",
-    "2024-02-30T10:30:00Z",
-    "2023-02-29T10:30:00Z",
-    "2024-13-01T10:30:00Z",
-    "2024-00-01T10:30:00Z",
-    "2024-01-00T10:30:00Z",
-    "2024-01-15T10:30:00 Z",
-    "2024-01-15T10:30:00 +01:00",
-    "2024-01-15T10:30:00+0100",
-    "2024-01-15T10:30:00+01",
-    "2024-01-15T10:30:00+24:00",
-    "2024-01-15T10:30:00+01:60",
-    "2024-01-15T10:30:00\u221201:00",
-    "2024-01-15  10:30:00",
-    "2024-01-15_10:30:00Z",
-    " 2024-01-15T10:30:00Z",
-    "2024-01-15T10:30:00Z ",
-    "2024-01-15T10:30:00Z\n",
-    "2024-1-15T10:30:00Z",
-    "24-01-15T10:30:00Z",
-    "+2024-01-15T10:30:00Z",
-    "12024-01-15T10:30:00Z",
-    "20240115T103000Z",
-    "2024-W03-1T10:30:00Z",
-    "2024-01-15T10:30:00UTC",
-    "2024-01-15T10:30:00[UTC]",
-    "٢٠٢٤-01-15T10:30:00Z",
-    "1969-12-31T23:59:59.999Z",
-    "1970-01-01T00:59:59+01:00",
-    "9999-12-31T23:59:59-00:01",
-    "0000-01-01T00:00:00Z",
-    "0001-01-01T00:00:00+23:59",
-    "1705312200",
-)
-
-BAD_MONEY_TEXTS = ("", " 1", "1 ", "+1", "01", "1.", ".5", "1,5", "NaN", "Infinity", "0x1", "1e", "١", "1_000", "--1", "€1")
-HUGE_MONEY = (
-    "100000000000.0001",
-    "100000000000.00005000000000001",
-    "-100000000000.0001",
-    "1e12",
-    "1e400",
-    "-1e999999999999999999999999",
-    "0.1e13",
-    "9" * 400,
-)
-# On the bound, on a tie, or written so that a float or a careless exponent loses it.
-EDGE_MONEY = (
-    "0",
-    "-0",
-    "-0.0",
-    "0e999999999999999999999999",
-    "1e-999999999999999999999999",
-    "0.00005",
-    "0.00015",
-    "0.00025",
-    "-0.00005",
-    "-0.00015",
-    "0.000050000000000000000000000000000001",
-    "0.00004999999999999999999999999999999",
-    "1.10000",
-    "1e2",
-    "1E+2",
-    "12.5e-1",
-    "123456789e-4",
-    "0.1",
-    "0.30000000000000004",
-    "1.005",
-    "2.675",
-    "100000000000",
-    "-100000000000",
-    "1e11",
-    "100000000000.00005",
-    "99999999999.9999",
-    "99999999999.99995",
-    "0." + "0" * 300 + "1",
-    "1" + "0" * 300 + "e-300",
-)
-NOT_INTEGERS = ("2.0", "1e2", '"3"', "true", "[]", "{}", "1E0", "-0.0")
 
 
 class History:
@@ -305,7 +121,9 @@ class History:
         if thousandths or pick.random() < 0.3:
             digits = f"{thousandths:03}"
             digits = digits.rstrip("0") or "0" if pick.random() < 0.3 else digits
-            text += "." + (digits + pick.choice(("", "0", "9", "999999", "499999999999")) if len(digits) == 3 else digits)
+            if len(digits) == 3:
+                digits += pick.choice(("", "0", "9", "999999", "499999999999"))
+            text += "." + digits
         return text + offset
 
     def money_text(self, units):
@@ -326,7 +144,8 @@ class History:
         if form < 0.8:
             return json.dumps(value)
         units = value.encode("utf-16-be")
-        return '"' + "".join(f"\\u{units[i]:02{pick.choice('xX')}}{units[i + 1]:02x}" for i in range(0, len(units), 2)) + '"'
+        escapes = [f"\\u{units[i]:02{pick.choice('xX')}}{units[i + 1]:02x}" for i in range(0, len(units), 2)]
+        return '"' + "".join(escapes) + '"'
 
     def spelled(self, fields, unknown=True):
         """The bytes of an object: (name, JSON text) pairs in any order, with blanks and unknown fields."""
@@ -384,7 +203,8 @@ class History:
         price = pick.choice((19_900, 125_000, 49_999, 1, 10_000, 333_333))
         total = quantity * price + pick.choice((0, 0, 0, 0, 0, 100, -100, 101, -101, 5_000))
         if transaction_id is None:
-            transaction_id = f"tx-{self.serial}" if pick.random() < 0.95 else f"{pick.choice(ODD_NAMES)[:50]}{self.serial}"
+            stem = "tx-" if pick.random() < 0.95 else pick.choice(ODD_NAMES)[:50]
+            transaction_id = f"{stem}{self.serial}"
         return Sale(
             transaction_id,
             pick.choice(self.users),
@@ -399,7 +219,9 @@ class History:
         )
 
     def give_sale(self, number, sale, kafka_timestamp="near", fields=None):
-        key = sale.transaction_id.encode("utf-8") if self.random.random() < 0.9 else self.random.choice((None, b"", b"k"))
+        key = sale.transaction_id.encode("utf-8")
+        if self.random.random() < 0.1:
+            key = self.random.choice((None, b"", b"k"))
         value = self.spelled(fields or self.sale_texts(sale))
         self.give("sales", number, key, value, sale.timestamp, kafka_timestamp)
 
@@ -597,7 +419,7 @@ class History:
     def give_stock(self, number, stock, timestamp, kafka_timestamp="near"):
         fields = [
             ("product_id", self.string_text(stock["product_id"])),
-            ("current_stock", str(stock["current_stock"]) if stock["current_stock"] else self.random.choice(("0", "-0"))),
+            ("current_stock", str(stock["current_stock"] or self.random.choice(("0", "-0")))),
             ("reorder_level", str(stock["reorder_level"])),
             ("last_updated", json.dumps(self.time_text(timestamp))),
             ("warehouse_id", self.string_text(stock["warehouse_id"])),
@@ -705,7 +527,7 @@ class History:
         pick = self.random
         local = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=self.now)
         local = local.replace(hour=pick.choice((0, 1, 2, 3, local.hour)), minute=pick.choice((0, 29, 30, 59)))
-        text = local.strftime("%Y-%m-%d") + pick.choice("T ") + local.strftime("%H:%M:%S") + pick.choice(("", ".25", ".9999"))
+        text = local.strftime(f"%Y-%m-%d{pick.choice('T ')}%H:%M:%S") + pick.choice(("", ".25", ".9999"))
         try:
             timestamp = read_time(text, self.settings.zone)
         except Fault:
@@ -754,102 +576,6 @@ def history(seed, count, days=6, start=START, settings=None, kafka_timestamps=Fa
     """`count` records or a few more, in the order in which they are sent."""
     settings = settings or Settings()
     return History(seed, settings, read_time(start, None), days, count, kafka_timestamps).run()
-
-
-def as_partitions(records):
-    partitions = {}
-    for topic, number, offset, kafka_timestamp, key, value in records:
-        partitions.setdefault((topic, number), []).append((offset, kafka_timestamp, key, value))
-    return partitions
-
-
-def envelope(record, pick):
-    """One line of an --envelope file; bytes that are no JSON or text, and some that are, as base64."""
-    _, number, offset, kafka_timestamp, key, value = record
-    fields = [f'"partition":{number}', f'"offset":{offset}']
-    if kafka_timestamp is not None:
-        fields.append(f'"timestamp_ms":{kafka_timestamp}')
-    elif pick.random() < 0.5:
-        fields.append(f'"timestamp_ms":{pick.choice((-1, "null"))}')
-    if key is not None:
-        try:
-            text = json.dumps(key.decode("utf-8"), ensure_ascii=pick.random() < 0.5)
-            fields.append(f'"key":{text}')
-        except UnicodeDecodeError:
-            fields.append(f'"key_base64":"{base64.b64encode(key).decode()}"')
-    elif pick.random() < 0.5:
-        fields.append('"key":null')
-    if value is None:
-        fields.append('"value":null')
-    elif _is_slice(value) and pick.random() < 0.9:
-        fields.append(f'"value":{value.decode("utf-8")}')
-    else:
-        fields.append(f'"value_base64":"{base64.b64encode(value).decode()}"')
-    return "{" + ",".join(fields) + "}"
-
-
-def _is_slice(value):
-    """The value can stand in a line as it is, and any reader of JSON will find its bytes again."""
-    try:
-        text = value.decode("utf-8")
-        sent = parse(text)
-    except (UnicodeDecodeError, NotJson):
-        return False
-    # Well below the depth at which a reader may refuse the line rather than the record.
-    shallow = text.count("[") + text.count("{") < 100
-    return shallow and sent is not None and text == text.strip(" \t\r\n") and "\n" not in text
-
-
-def write_envelopes(folder, records, seed=0):
-    os.makedirs(folder, exist_ok=True)
-    pick = random.Random(seed)
-    files = {
-        topic: open(os.path.join(folder, f"{topic}.ndjson"), "w", encoding="utf-8", newline="\n") for topic in TOPICS
-    }
-    try:
-        for record in records:
-            files[record[0]].write(envelope(record, pick) + "\n")
-    finally:
-        for file in files.values():
-            file.close()
-
-
-def write_kafka(bootstrap, prefix, records, create=True):
-    """To Kafka, partitions and timestamps as given; topics are created so that old timestamps stay."""
-    import confluent_kafka as kafka
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    if create:
-        admin = AdminClient({"bootstrap.servers": bootstrap})
-        keep = {"retention.ms": "-1", "max.message.bytes": str(2 << 20), "message.timestamp.after.max.ms": str(2**63 - 1)}
-        wanted = [NewTopic(prefix + topic, PARTITIONS, 1, config=keep) for topic in TOPICS]
-        for future in admin.create_topics(wanted).values():
-            try:
-                future.result(30)
-            except kafka.KafkaException as error:
-                if error.args[0].code() != kafka.KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise
-    producer = kafka.Producer(
-        {"bootstrap.servers": bootstrap, "message.max.bytes": 4 << 20, "enable.idempotence": True, "linger.ms": 20}
-    )
-    failed = []
-    for topic, number, _, kafka_timestamp, key, value in records:
-        while True:
-            try:
-                producer.produce(
-                    prefix + topic,
-                    value=value,
-                    key=key,
-                    partition=number,
-                    timestamp=kafka_timestamp,
-                    on_delivery=lambda error, _: failed.append(error) if error else None,
-                )
-                break
-            except BufferError:
-                producer.poll(0.5)
-        producer.poll(0)
-    if producer.flush(120) or failed:
-        raise RuntimeError(f"not all was delivered: {failed[:1]}")
 
 
 def main(argv=None):

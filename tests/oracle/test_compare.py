@@ -18,6 +18,7 @@ import metrics
 import oracle
 import rawvalue
 import stores
+import targets
 
 EPOCH = 7
 BYTES = {"dead_letters": ("key", "value"), "raw_data": ("key",)}
@@ -46,10 +47,10 @@ class Written:
 
     def __init__(self, folder, seed=3, count=250):
         records = hostile.history(seed, count)
-        hostile.write_envelopes(os.path.join(folder, "in"), records)
+        targets.write_envelopes(os.path.join(folder, "in"), records)
         self.folder = folder
         self.path = os.path.join(folder, "store.db")
-        result = self.result = oracle.compute(hostile.as_partitions(records))
+        result = self.result = oracle.compute(targets.as_partitions(records))
         stamps = {"epoch": EPOCH, "as_of": result.as_of}
         alive = {"state": "open", "message": "m", "opened_at": result.as_of, "times_opened": 1}
         gone = {

@@ -14,6 +14,7 @@ import compare
 import hostile
 import sources
 import stores
+import targets
 from test_compare import EPOCH, Written
 
 UNIQUE = f"oracle-{os.getpid()}-{int(time.time())}"
@@ -27,10 +28,10 @@ class Kafka(unittest.TestCase):
         servers = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
         prefix = UNIQUE + "-"
         records = hostile.history(21, 2000, kafka_timestamps=True)
-        wanted = hostile.as_partitions(records)
+        wanted = targets.as_partitions(records)
         admin = AdminClient({"bootstrap.servers": servers})
         try:
-            hostile.write_kafka(servers, prefix, records)
+            targets.write_kafka(servers, prefix, records)
             ends = {place: log[-1][0] + 1 for place, log in wanted.items()}
             found, above = sources.read_kafka(servers, prefix, ends)
             self.assertEqual(above, 0)
