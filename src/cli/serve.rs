@@ -34,7 +34,8 @@ pub(super) fn serve(listen: &ListenArgs, pages: Pages<'_>) -> Result<Server, Cli
         timezone: pages.timezone,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         read_only: pages.alone,
-    });
+    })
+    .map_err(|error| CliError::System(format!("starting the dashboard: {error}")))?;
     let options = ServerOptions { allowed_hosts: listen.allow_host.clone(), ..ServerOptions::new(listen.listen) };
     let handler = move |request: &_| dashboard.respond(request);
     let server = Server::start(options, Arc::new(handler), Arc::clone(pages.status))?;
