@@ -34,6 +34,11 @@ struct PartitionLabels {
     partition: i32,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabels {
+    class: &'static str,
+}
+
 type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// The metrics of one process.
@@ -48,6 +53,10 @@ pub struct Metrics {
     end_to_end: Histogram,
     lag: Family<PartitionLabels, Gauge>,
     store_retries: Counter,
+    http_requests: Family<ClassLabels, Counter>,
+    http_refused: Counter,
+    http_restarts: Counter,
+    http_streams: Gauge,
     process: Process,
     /// The Kafka timestamp of the newest committed record; `i64::MIN` before there is one.
     newest: AtomicI64,
@@ -77,6 +86,10 @@ impl Default for Metrics {
             end_to_end: seconds(),
             lag: Family::default(),
             store_retries: Counter::default(),
+            http_requests: Family::default(),
+            http_refused: Counter::default(),
+            http_restarts: Counter::default(),
+            http_streams: Gauge::default(),
             process: Process::default(),
             newest: AtomicI64::new(i64::MIN),
         };
@@ -109,6 +122,10 @@ impl Metrics {
         );
         own.register("kafka_lag_records", "Records in Kafka that are not read yet", self.lag.clone());
         own.register("store_retries", "Writes to the store that were tried again", self.store_retries.clone());
+        own.register("http_requests", "Answers of the dashboard by status class", self.http_requests.clone());
+        own.register("http_refused", "Connections closed without an answer", self.http_refused.clone());
+        own.register("http_restarts", "Times the dashboard's inner server was built anew", self.http_restarts.clone());
+        own.register("http_event_streams", "Event streams that are open", self.http_streams.clone());
         own.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let process = root.sub_registry_with_prefix("process");
         process.register_with_unit("cpu", "User and system CPU time", Unit::Seconds, self.process.cpu.clone());
@@ -148,11 +165,12 @@ impl Metrics {
         }
     }
 
-    /// Records were committed at `at`; their Kafka timestamps as (sum, count) of records of about the same age.
-    pub fn end_to_end(&self, at: Millis, ages: &[(i64, u64)]) {
+    /// Records were committed `since` milliseconds after their tick began; their ages then, in milliseconds, as (sum,
+    /// count) of records of about the same age.
+    pub fn end_to_end(&self, since: Millis, ages: &[(i64, u64)]) {
         for (sum, count) in ages.iter().filter(|(_, count)| *count > 0) {
             let mean = *sum as f64 / *count as f64;
-            let seconds = ((at as f64 - mean) / 1000.0).max(0.0);
+            let seconds = ((since as f64 + mean) / 1000.0).max(0.0);
             for _ in 0..*count {
                 self.end_to_end.observe(seconds);
             }
@@ -167,6 +185,16 @@ impl Metrics {
                 self.lag.get_or_create(&labels).set(lag);
             }
         }
+    }
+
+    /// What the dashboard's server has counted: answers by status class, refusals, restarts, open streams.
+    pub fn set_http(&self, answered: [(&'static str, u64); 4], refused: u64, restarts: u64, streams: u64) {
+        for (class, count) in answered {
+            self.http_requests.get_or_create(&ClassLabels { class }).inner().store(count, Ordering::Relaxed);
+        }
+        self.http_refused.inner().store(refused, Ordering::Relaxed);
+        self.http_restarts.inner().store(restarts, Ordering::Relaxed);
+        self.http_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
     }
 
     /// A write to the store was tried again.

@@ -33,8 +33,8 @@ const PARTITIONS: i32 = 3;
 /// How much of the past the demo begins with, so that a day's charts have their shape at once.
 const PAST: Millis = 26 * HOUR;
 
-/// Records of the past, in all.
-const PAST_RECORDS: f64 = 40_000.0;
+/// Records of the past at the most: what a machine takes in a few seconds.
+const PAST_RECORDS: f64 = 300_000.0;
 
 /// Records that are made before they are handed over.
 const BATCH: usize = 256;
@@ -43,7 +43,7 @@ const BATCH: usize = 256;
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// Records per second; 0 = as fast as it goes
-    #[arg(long, value_name = "RECORDS", default_value_t = 50.0)]
+    #[arg(long, value_name = "RECORDS", default_value_t = 3.0)]
     rate: f64,
     /// Stop after so many records, once they are committed [default: no end]
     #[arg(long, value_name = "RECORDS")]
@@ -157,7 +157,9 @@ struct Producer {
 
 impl Producer {
     fn new(args: &DemoArgs, log: Arc<MemoryLog>, stop: Arc<AtomicBool>) -> Result<Producer, GenerateError> {
-        let past = Pace::Daily { per_second: PAST_RECORDS / (PAST as f64 / 1000.0) };
+        // The past is as busy as the present will be, as far as that can be had at once.
+        let most = PAST_RECORDS / (PAST as f64 / 1000.0);
+        let past = Pace::Daily { per_second: if args.rate > 0.0 { args.rate.min(most) } else { most } };
         let options = GeneratorOptions {
             stocked_for: Some(if args.rate > 0.0 { args.rate } else { past.per_second() }),
             ..GeneratorOptions::new(args.seed, chrono::Utc::now().timestamp_millis() - PAST, past)

@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 
 use super::CliError;
 use super::options::ListenArgs;
-use crate::dashboard::server::{Server, ServerOptions};
+use crate::dashboard::server::{HttpCounters, Server, ServerOptions};
 use crate::dashboard::{Dashboard, DashboardOptions};
 use crate::metrics::Metrics;
 use crate::status::Status;
@@ -26,17 +26,24 @@ pub(super) struct Pages<'a> {
 /// Serves the pages and says where.
 pub(super) fn serve(listen: &ListenArgs, pages: Pages<'_>) -> Result<Server, CliError> {
     let metrics = Arc::clone(pages.metrics);
+    let options = ServerOptions { allowed_hosts: listen.allow_host.clone(), ..ServerOptions::new(listen.listen) };
+    let counters = Arc::clone(&options.counters);
     let dashboard = Dashboard::new(DashboardOptions {
         reader: pages.address.open_reader()?,
         status: Arc::clone(pages.status),
-        metrics: Arc::new(move || metrics.encode()),
+        metrics: Arc::new(move || {
+            let counts = counters.read();
+            let classes = HttpCounters::CLASSES;
+            let answered = std::array::from_fn(|class| (classes[class], counts.answered[class]));
+            metrics.set_http(answered, counts.refused, counts.restarts, counts.streams_open);
+            metrics.encode()
+        }),
         refresh_interval: Duration::from_secs(listen.refresh_interval),
         timezone: pages.timezone,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         read_only: pages.alone,
     })
     .map_err(|error| CliError::System(format!("starting the dashboard: {error}")))?;
-    let options = ServerOptions { allowed_hosts: listen.allow_host.clone(), ..ServerOptions::new(listen.listen) };
     let handler = move |request: &_| dashboard.respond(request);
     let server = Server::start(options, Arc::new(handler), Arc::clone(pages.status))?;
     // On standard error like all talk, and not as a log line: it is what a person waits for.

@@ -52,8 +52,10 @@ pub(super) fn exit_on_panic() {
         default(panic);
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
-        let pipeline =
-            name == "main" || name.starts_with("timely:") || matches!(name, "tillflow-commit" | "tillflow-engine");
+        let pipeline = name == "main"
+            || ["timely:", "tillflow-commit", "tillflow-read", "tillflow-generate"]
+                .iter()
+                .any(|ours| name.starts_with(ours));
         if pipeline {
             eprintln!(
                 "error: a bug in tillflow ended it (in thread {name}); what is committed stays exact, start it again"

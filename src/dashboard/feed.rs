@@ -103,9 +103,7 @@ pub struct Feed {
 
 /// This machine's clock, for ages and notices; no number of the data depends on it.
 pub fn now() -> Millis {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Feed {
@@ -227,7 +225,9 @@ impl Reading {
     fn read(&mut self, queries: &[Query]) -> Result<Answers, ReadFailure> {
         // A reader that panics must not take the pages with it: they stay on the last snapshot.
         catch_unwind(AssertUnwindSafe(|| self.reader.read(queries)))
-            .map_err(|_| ReadFailure::Store("Reading the store broke off; this is a bug, please report it.".to_owned()))?
+            .map_err(|_| {
+                ReadFailure::Store("Reading the store broke off; this is a bug, please report it.".to_owned())
+            })?
             .map_err(|error| ReadFailure::Store(error.to_string()))
     }
 

@@ -194,7 +194,11 @@ impl Dashboard {
             match answer {
                 Some(Ok(response)) => response,
                 Some(Err(refusal)) => refusal.response(),
-                None => reply::problem(404, "No such address", "See /api/v1/metrics, /api/v1/views/TYPE, /api/v1/alerts, /api/v1/progress and /charts/NAME.svg."),
+                None => reply::problem(
+                    404,
+                    "No such address",
+                    "See /api/v1/metrics, /api/v1/views/TYPE, /api/v1/alerts, /api/v1/progress and /charts/NAME.svg.",
+                ),
             }
         })
     }

@@ -52,7 +52,9 @@ impl Windows {
 
     /// Their starts.
     pub fn starts(self) -> Vec<Millis> {
-        (0..self.len()).map(|index| self.first + i64::try_from(index).unwrap_or(0) * self.granularity.millis()).collect()
+        (0..self.len())
+            .map(|index| self.first + i64::try_from(index).unwrap_or(0) * self.granularity.millis())
+            .collect()
     }
 
     /// Which of them starts at `at`.

@@ -198,9 +198,7 @@ impl Snapshot {
                     Some(oldest) if documents.len() >= plan.limit => Some(oldest),
                     _ => asked,
                 };
-                documents.sort_by(|a, b| {
-                    a.time("timestamp").cmp(&b.time("timestamp")).then_with(|| a.id.cmp(&b.id))
-                });
+                documents.sort_by(|a, b| a.time("timestamp").cmp(&b.time("timestamp")).then_with(|| a.id.cmp(&b.id)));
                 Holding { kind: plan.kind, granularity: plan.granularity, since, documents }
             })
             .collect();

@@ -112,7 +112,9 @@ fn held(snapshot: &Snapshot, known: &Kind, request: &ViewRequest) -> Option<Vec<
                 let wanted = request.state.as_deref();
                 let open = &snapshot.open_alerts;
                 let resolved = &snapshot.resolved_alerts;
-                let has = |listing: &super::snapshot::Listing, state| wanted.is_some_and(|wanted| wanted != state) || listing.complete;
+                let has = |listing: &super::snapshot::Listing, state| {
+                    wanted.is_some_and(|wanted| wanted != state) || listing.complete
+                };
                 if !has(open, "open") || !has(resolved, "resolved") {
                     return None;
                 }

@@ -116,7 +116,7 @@ fn open_fields(
     times_opened: i64,
     as_of: Option<Millis>,
 ) -> Fields {
-    let StockLevel { product_id, warehouse_id, category, current_stock, reorder_level, .. } = level;
+    let StockLevel { product_id, warehouse_id, current_stock, reorder_level, .. } = level;
     let text = |name: &str, value: &str| (name.to_owned(), Value::Text(value.to_owned()));
     let int = |name: &str, value: i64| (name.to_owned(), Value::Int(value));
     let time = |name: &str, value: Option<Millis>| value.map(|value| (name.to_owned(), Value::Time(value)));
@@ -131,9 +131,6 @@ fn open_fields(
     fields.extend([
         text("product_id", product_id),
         text("warehouse_id", warehouse_id),
-        text("category", category),
-        int("current_stock", *current_stock),
-        int("reorder_level", *reorder_level),
         text("message", &message),
         text("state", "open"),
     ]);
@@ -162,7 +159,7 @@ mod tests {
     fn an_alert_stays_when_resolved_and_opens_again_with_a_new_opening() {
         let subject = StockKey { product_id: "p".into(), warehouse_id: "w".into() };
         let mut book = AlertBook::default();
-        let mut apply = |book: &mut AlertBook, condition, epoch, as_of| {
+        let apply = |book: &mut AlertBook, condition, epoch, as_of| {
             book.apply(AlertKind::LowStock, &subject, condition, Stamp { epoch, as_of: Some(as_of) })
         };
         let opened = apply(&mut book, Some(level(3)), 1, 100).unwrap();

@@ -3,7 +3,7 @@
 //! It runs on a thread of its own and is the only one that writes to the store. Ticks that wait while a commit is
 //! being made are merged into the next one. While state is being rebuilt it only listens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
@@ -43,8 +43,6 @@ pub(super) struct Committer {
     alerts: AlertBook,
     /// The conditions that hold at the end of the rebuild; absent when there is none, or when it is over.
     rebuilding: Option<BTreeMap<String, (AlertKind, StockKey, Box<StockLevel>)>>,
-    /// What the rebuild found to be written with the next commit.
-    unsettled: Vec<Document>,
     newest: Option<Millis>,
     summary: Summary,
     rate: Rate,
@@ -108,7 +106,6 @@ impl Committer {
             origin: plan.origin,
             alerts,
             rebuilding: plan.rebuild.then(BTreeMap::new),
-            unsettled: Vec::new(),
             newest: None,
             summary: Summary { epoch: progress.epoch, ..Summary::default() },
             rate: Rate { since: Instant::now(), records: 0, per_second: 0.0 },
@@ -149,7 +146,6 @@ impl Committer {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            self.settle(&first);
             if self.is_rebuilding(&first) {
                 self.shared.pending.remove(first.rows.len());
                 self.listen(first);
@@ -217,25 +213,19 @@ impl Committer {
         }
     }
 
-    /// Ends the rebuild with the first tick after it: alerts whose conditions came or went while nobody was
-    /// looking are opened and resolved with the next commit.
-    fn settle(&mut self, batch: &TickBatch) {
-        if self.is_rebuilding(batch) {
-            return;
-        }
-        let Some(conditions) = self.rebuilding.take() else { return };
+    /// Ends the rebuild with the first commit after it: alerts whose conditions came or went while nobody was looking
+    /// are opened and resolved.
+    fn settle(&mut self, stamp: Stamp) -> Vec<Document> {
+        let Some(conditions) = self.rebuilding.take() else { return Vec::new() };
         tracing::info!(epoch = self.epoch, "state rebuilt; going on from the committed offsets");
-        let stamp = Stamp { epoch: self.epoch + 1, as_of: self.as_of };
-        let gone: Vec<String> =
-            self.alerts.open().filter(|id| !conditions.contains_key(*id)).map(String::from).collect();
-        let open: std::collections::BTreeSet<String> = self.alerts.open().map(String::from).collect();
-        let resolved = gone.iter().filter_map(|id| self.alerts.resolve(id, stamp)).collect::<Vec<_>>();
-        let opened = conditions
-            .into_iter()
-            .filter(|(id, _)| !open.contains(id))
-            .filter_map(|(_, (kind, subject, level))| self.alerts.apply(kind, &subject, Some(level), stamp))
-            .collect::<Vec<_>>();
-        self.unsettled.extend(resolved.into_iter().chain(opened));
+        let open: BTreeSet<String> = self.alerts.open().map(String::from).collect();
+        let gone = open.iter().filter(|id| !conditions.contains_key(*id));
+        let mut documents: Vec<Document> = gone.filter_map(|id| self.alerts.resolve(id, stamp)).collect();
+        let come = conditions.into_iter().filter(|(id, _)| !open.contains(id));
+        documents.extend(
+            come.filter_map(|(_, (kind, subject, level))| self.alerts.apply(kind, &subject, Some(level), stamp)),
+        );
+        documents
     }
 
     fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
@@ -249,7 +239,7 @@ impl Committer {
         }
         let stamp = Stamp { epoch, as_of };
         let mut upserts = BTreeMap::new();
-        for document in std::mem::take(&mut self.unsettled) {
+        for document in self.settle(stamp) {
             upserts.insert((document.collection, document.id.clone()), document);
         }
         let mut deletes = Vec::new();
@@ -301,7 +291,7 @@ impl Committer {
         self.shared.metrics.committed(epoch, begun.elapsed(), self.newest);
         for consumed in &merged.consumed {
             self.shared.metrics.consumed(consumed.topic, &consumed.outcomes, &consumed.reasons);
-            self.shared.metrics.end_to_end(now(), &consumed.ages);
+            self.shared.metrics.end_to_end(now() - consumed.begun, &consumed.ages);
         }
         self.shared.source.committed(&self.offsets);
         Ok(())
@@ -322,7 +312,7 @@ impl Committer {
             status.records_per_second = self.rate.per_second;
             status.pending_epochs = self.shared.pending.ticks();
             status.phase = match status.phase {
-                Phase::Stopping => Phase::Stopping,
+                _ if self.shared.is_stopping() => Phase::Stopping,
                 _ if !gate => Phase::Rebuilding,
                 _ if is_live(status) => Phase::Live,
                 _ => Phase::CatchingUp,

@@ -39,7 +39,9 @@ pub(super) struct Consumed {
     pub(super) reasons: [u64; Reason::ALL.len()],
     /// The greatest Kafka timestamp.
     pub(super) newest: Option<Millis>,
-    /// Kafka timestamps of the records, in classes of age at reading: (sum, count).
+    /// When the tick began, by this worker's clock.
+    pub(super) begun: Millis,
+    /// The records' ages when the tick began, in milliseconds, by classes of about the same age: (sum, count).
     pub(super) ages: Vec<(i64, u64)>,
 }
 
@@ -95,6 +97,9 @@ impl Inputs {
 /// The classes of [`Consumed::ages`]: doubling from 1 ms, so that a class's mean stands for its records.
 const AGE_CLASSES: usize = 24;
 
+/// The greatest age that is told apart: ten years. A timestamp may be anything; a sum of ages must not overflow.
+const AGE_MAX: i64 = 10 * 366 * 86_400_000;
+
 /// What the current tick did so far.
 struct TickCounts {
     outcomes: [u64; Outcome::ALL.len()],
@@ -130,8 +135,8 @@ pub(super) struct Ingest {
     /// Below these offsets `raw_data` has been written by an earlier run.
     committed: Vec<i64>,
     raw_data: bool,
-    /// This worker's clock, looked at once per call of the reader.
-    now: Millis,
+    /// When the tick began, by this worker's clock.
+    begun: Millis,
 }
 
 impl Ingest {
@@ -150,13 +155,8 @@ impl Ingest {
             partitions,
             committed,
             raw_data: options.raw_data,
-            now: now(),
+            begun: now(),
         }
-    }
-
-    /// Looks at the clock that ages are measured by.
-    pub(super) fn look_at_clock(&mut self) {
-        self.now = now();
     }
 
     /// Takes the next record of the `index`th partition.
@@ -210,10 +210,10 @@ impl Ingest {
         }
         if let Some(timestamp) = record.timestamp {
             tick.newest = tick.newest.max(Some(timestamp));
-            let age = u64::try_from(self.now - timestamp).unwrap_or(0);
-            let class = (u64::BITS - age.leading_zeros()) as usize;
+            let age = self.begun.saturating_sub(timestamp).clamp(-AGE_MAX, AGE_MAX);
+            let class = (i64::BITS - age.max(0).leading_zeros()) as usize;
             let (sum, count) = &mut tick.ages[class.min(AGE_CLASSES - 1)];
-            *sum += timestamp;
+            *sum += age;
             *count += 1;
         }
         if self.raw_data && record.offset >= self.committed[index] {
@@ -246,9 +246,11 @@ impl Ingest {
                 outcomes: tick.outcomes,
                 reasons: tick.reasons,
                 newest: tick.newest,
+                begun: self.begun,
                 ages: tick.ages.into_iter().filter(|(_, count)| *count > 0).collect(),
             }));
         }
+        self.begun = now();
     }
 }
 

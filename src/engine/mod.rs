@@ -112,10 +112,16 @@ pub fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, EngineError> {
     store.init()?;
+    let partitions = source.discover()?;
+    let configuration = options.configuration(source.as_ref());
+    // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken.
+    let (found, origin) = store.peek()?;
+    if let Some(found) = found {
+        plan::plan(&partitions, &found, origin.as_ref(), &configuration)?;
+    }
     let (progress, origin) = store.acquire(&options.instance)?;
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
-    let partitions = source.discover()?;
-    let plan = plan::plan(&partitions, &progress, origin.as_ref(), &options.configuration(source.as_ref()))?;
+    let plan = plan::plan(&partitions, &progress, origin.as_ref(), &configuration)?;
     let alerts = alerts::AlertBook::load(store.alerts()?)?;
     status.update(|status| {
         status.epoch = progress.epoch;
@@ -132,6 +138,7 @@ pub fn run(
         assembly: options.assembly(),
         source: Arc::clone(&source),
         committed: plan.assignments.iter().map(|it| plan.committed[&(it.topic, it.partition)]).collect(),
+        ends: partitions.iter().map(|info| info.high).collect(),
         assignments: plan.assignments.clone(),
         gate: Gate::new(options.workers, plan.rebuild),
         pending: worker::Pending::default(),

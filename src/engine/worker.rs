@@ -22,8 +22,15 @@ use crate::metrics::Metrics;
 use crate::source::{Assignment, Reader, Source};
 use crate::status::{PartitionStatus, Problem, Status};
 
-/// Records read between two looks at the graph.
+/// Records read between two looks at the graph, at most.
 const SLICE: usize = 4096;
+
+/// Bytes of values between two looks at the graph: with more the next slice has fewer records, with a quarter of it
+/// more, beginning with few.
+const SLICE_BYTES: usize = 8 << 20;
+
+/// Bytes of values after which a tick is closed early.
+const TICK_BYTES: usize = 64 << 20;
 
 /// Records after which a tick is closed early, so that a backfill is not one giant transaction.
 const TICK_RECORDS: usize = 100_000;
@@ -105,6 +112,8 @@ pub(super) struct Shared {
     pub(super) assignments: Vec<Assignment>,
     /// By assignment: below this offset records are committed already.
     pub(super) committed: Vec<i64>,
+    /// By assignment: where the partition ended when the run began, if that is known.
+    pub(super) ends: Vec<Option<i64>>,
     pub(super) gate: Gate,
     pub(super) pending: Pending,
     pub(super) channels: Mutex<Channels>,
@@ -144,7 +153,7 @@ impl Shared {
         self.failed.load(Ordering::SeqCst)
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::SeqCst) || self.has_failed()
     }
 
@@ -183,6 +192,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let indexes: Vec<usize> = (0..shared.assignments.len()).filter(mine).collect();
     let assignments: Vec<Assignment> = indexes.iter().map(|index| shared.assignments[*index]).collect();
     let committed: Vec<i64> = indexes.iter().map(|index| shared.committed[*index]).collect();
+    let ends: Vec<Option<i64>> = indexes.iter().map(|index| shared.ends[*index]).collect();
     let reader = match shared.source.open(&assignments) {
         Ok(reader) => reader,
         Err(error) => {
@@ -198,11 +208,13 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         ingest,
         assignments,
         committed,
+        ends,
         inputs,
         notes_input,
         raw,
         raw_waiting: None,
         probe,
+        slice: 64,
         first: 0,
         served: Instant::now(),
     };
@@ -233,12 +245,15 @@ struct Reading {
     ingest: Ingest,
     assignments: Vec<Assignment>,
     committed: Vec<i64>,
+    ends: Vec<Option<i64>>,
     inputs: Inputs,
     notes_input: NotesInput,
     raw: Option<Sender<Vec<Document>>>,
     /// Raw documents that the full queue did not take.
     raw_waiting: Option<Vec<Document>>,
     probe: Handle<Tick>,
+    /// How many records the next slice has.
+    slice: usize,
     /// The partition to begin the next round with.
     first: usize,
     served: Instant,
@@ -252,13 +267,21 @@ impl Reading {
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
             let ends = Instant::now() + self.shared.options.tick;
-            let mut budget = TICK_RECORDS;
+            let (mut budget, mut bytes) = (TICK_RECORDS, 0);
             let mut notes = Vec::new();
-            let waiting = !rebuilding && self.shared.gate.opened().is_none();
-            while budget > 0 && !self.shared.is_stopping() {
+            // Decided by this tick alone: a gate that opens meanwhile opens for later ticks.
+            let waiting = !rebuilding && self.shared.gate.opened().is_none_or(|last| tick <= last);
+            while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
                 let throttled = waiting || !self.send_raw() || self.shared.pending.is_full() || self.is_ahead(tick);
-                let read = if throttled { 0 } else { self.read_slice(budget.min(SLICE), rebuilding, &mut notes)? };
-                budget -= read;
+                let read = match throttled {
+                    true => 0,
+                    false => {
+                        let (records, size) = self.read_slice(budget, rebuilding, &mut notes)?;
+                        budget = budget.saturating_sub(records);
+                        bytes += size;
+                        records
+                    }
+                };
                 let left = ends.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
@@ -311,27 +334,38 @@ impl Reading {
     }
 
     /// Reads a slice from each partition in turn, beginning with another one each time.
-    fn read_slice(&mut self, limit: usize, rebuilding: bool, notes: &mut Vec<Note>) -> Result<usize, EngineError> {
+    /// Returns how many records and how many bytes.
+    fn read_slice(
+        &mut self,
+        budget: usize,
+        rebuilding: bool,
+        notes: &mut Vec<Note>,
+    ) -> Result<(usize, usize), EngineError> {
         let partitions = self.assignments.len();
-        let Some(share) = limit.checked_div(partitions) else { return Ok(0) };
-        self.ingest.look_at_clock();
+        let Some(share) = budget.min(self.slice).checked_div(partitions) else { return Ok((0, 0)) };
         let mut raw = Vec::new();
-        let mut total = 0;
+        let (mut total, mut bytes) = (0, 0);
         for turn in 0..partitions {
             let index = (self.first + turn) % partitions;
             let until = if rebuilding { self.committed[index] } else { i64::MAX };
             let (ingest, inputs) = (&mut self.ingest, &mut self.inputs);
             total += self.reader.poll(index, share.max(1), until, &mut |record| {
+                bytes += record.value.map_or(0, <[u8]>::len);
                 ingest.take(index, record, inputs, &mut raw, notes);
             })?;
         }
         self.first = (self.first + 1) % partitions.max(1);
+        if bytes > SLICE_BYTES {
+            self.slice = (self.slice / 4).max(partitions);
+        } else if bytes < SLICE_BYTES / 4 {
+            self.slice = (self.slice * 2).min(SLICE);
+        }
         if !raw.is_empty() {
             // `read_slice` is called only while nothing waits.
             self.raw_waiting = Some(raw);
             self.send_raw();
         }
-        Ok(total)
+        Ok((total, bytes))
     }
 
     /// Hands raw documents over; false while the queue is full.
@@ -361,7 +395,10 @@ impl Reading {
     }
 
     fn has_read_everything(&self) -> bool {
-        (0..self.assignments.len()).all(|index| self.reader.position(index).at_end)
+        self.ends.iter().enumerate().all(|(index, end)| {
+            let position = self.reader.position(index);
+            position.at_end || end.is_some_and(|end| position.next >= end)
+        })
     }
 
     /// Serves the reader's own events, and tells how far it is.

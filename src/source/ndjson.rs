@@ -104,12 +104,6 @@ impl NdjsonSource {
                     Err(problem) => return fault(problem),
                 }
             } else {
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                if line.is_empty() {
-                    continue;
-                }
                 let (partition, record) = self.plain(topic, &line);
                 (partition, None, record)
             };
@@ -156,8 +150,8 @@ fn open_envelope(line: &[u8]) -> Result<(i32, Option<i64>, OwnedRecord), String>
         (None, Some(value)) => Some(bytes("value_base64", &value)?),
         (None, None) => None,
     };
-    if envelope.partition < 0 || envelope.offset.is_some_and(|offset| offset < 0) {
-        return Err(String::from("partition and offset are not negative"));
+    if envelope.partition < 0 || envelope.offset.is_some_and(|offset| !(0..i64::MAX).contains(&offset)) {
+        return Err(String::from("partition and offset are from 0 to 2^63 - 2"));
     }
     let timestamp = envelope.timestamp_ms.filter(|millis| *millis >= 0);
     Ok((envelope.partition, envelope.offset, OwnedRecord { offset: 0, timestamp, key, value }))

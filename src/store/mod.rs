@@ -44,7 +44,7 @@ pub struct Progress {
 /// What a store's state was built from: the document `origin` of `pipeline_state`, written with the first commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Where each partition was begun; partitions that appear later begin at 0 or at their entry here.
+    /// Where each partition was begun.
     pub offsets: Offsets,
     /// The source and every setting that decides a record's outcome or a row's content, as one line of text.
     pub configuration: String,
@@ -91,6 +91,9 @@ pub enum StoreError {
 pub trait Store: Send {
     /// Creates collections (tables) and indexes; safe to repeat.
     fn init(&mut self) -> Result<(), StoreError>;
+
+    /// The progress and origin found, taking nothing: what a start needs to know before it may take the fence.
+    fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError>;
 
     /// Takes the fence for `instance`: raises it by one, and returns the progress and origin found. From here on
     /// an instance that held the fence before gets [`StoreError::Fenced`] from every commit.

@@ -37,7 +37,7 @@ impl Held {
     }
 }
 
-/// `epoch` as the stores keep it. Epochs are clock ticks and stay far below the bound of an Int64.
+/// `epoch` as the stores keep it. Epochs count commits and stay far below the bound of an Int64.
 pub(super) fn epoch_to_stored(epoch: u64) -> Result<i64, StoreError> {
     i64::try_from(epoch).map_err(|_| StoreError::Unreadable(format!("epoch {epoch} is beyond what a store can hold")))
 }

@@ -8,9 +8,7 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use plotters_backend::text_anchor::{HPos, VPos};
-use plotters_backend::{
-    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind,
-};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind};
 
 use super::palette::{Ink, Theme};
 use crate::dashboard::text::push_xml;

@@ -90,7 +90,13 @@ pub fn render(frame: &Frame, lines: &Lines) -> String {
         let y_label = axis_label(lines.unit);
         let plot = axes(
             area,
-            &AxisSpec { range: x, ticks: ticks.iter().map(|tick| tick.0).collect(), label: &x_label, mesh: false, room: BOTTOM },
+            &AxisSpec {
+                range: x,
+                ticks: ticks.iter().map(|tick| tick.0).collect(),
+                label: &x_label,
+                mesh: false,
+                room: BOTTOM,
+            },
             &AxisSpec { range: y.range, ticks: y.ticks.clone(), label: &y_label, mesh: true, room: LEFT },
             (8, 10),
         )?;

@@ -75,10 +75,13 @@ pub fn single(subject: &Subject<'_>, slice: &Slice<'_>, before: Option<(&str, Ve
     let measure = subject.measure;
     let values = slice.line(subject.windows, measure);
     if slice.rows.is_empty() {
-        return subject.figure(subject.nothing.to_owned(), Drawing::Nothing(subject.nothing.to_owned()), Table::default());
+        return subject.figure(
+            subject.nothing.to_owned(),
+            Drawing::Nothing(subject.nothing.to_owned()),
+            Table::default(),
+        );
     }
-    let mut series =
-        vec![Series { name: measure.title.to_owned(), values, ink: Ink::Series(0), faint: false }];
+    let mut series = vec![Series { name: measure.title.to_owned(), values, ink: Ink::Series(0), faint: false }];
     if let Some((name, values)) = before {
         series.push(Series { name: name.to_owned(), values, ink: Ink::Other, faint: true });
     }
@@ -88,7 +91,11 @@ pub fn single(subject: &Subject<'_>, slice: &Slice<'_>, before: Option<(&str, Ve
 /// One line per key; stacked, where `stack` says that they are parts of a whole.
 pub fn by_key(subject: &Subject<'_>, slice: &Slice<'_>, stack: bool) -> Figure {
     if slice.rows.is_empty() {
-        return subject.figure(subject.nothing.to_owned(), Drawing::Nothing(subject.nothing.to_owned()), Table::default());
+        return subject.figure(
+            subject.nothing.to_owned(),
+            Drawing::Nothing(subject.nothing.to_owned()),
+            Table::default(),
+        );
     }
     let series = slice
         .lines_by_key(subject.windows, subject.measure)
@@ -117,8 +124,10 @@ fn drawn(
         table.columns.push(crate::dashboard::table::Column { name: series.name.clone(), numeric: true });
     }
     for (index, start) in starts.iter().enumerate() {
-        let mut row =
-            vec![Cell::titled(window_text(*start, subject.windows.granularity, subject.clock), subject.clock.full(*start))];
+        let mut row = vec![Cell::titled(
+            window_text(*start, subject.windows.granularity, subject.clock),
+            subject.clock.full(*start),
+        )];
         for series in &series {
             let value = series.values.get(index).copied().flatten();
             row.push(Cell::new(value.map_or_else(|| MISSING.to_owned(), |value| unit.exact(value))));
@@ -142,7 +151,13 @@ fn describe(subject: &Subject<'_>, series: &[Series]) -> String {
             let (least, greatest) = (values().min()?, values().max()?);
             Some(if subject.measure.additive {
                 let total = values().fold(0, i128::saturating_add);
-                format!("{}: {} in all, {} to {}", name(series), unit.short(total), unit.short(least), unit.short(greatest))
+                format!(
+                    "{}: {} in all, {} to {}",
+                    name(series),
+                    unit.short(total),
+                    unit.short(least),
+                    unit.short(greatest)
+                )
             } else {
                 format!("{}: {} to {}", name(series), unit.short(least), unit.short(greatest))
             })

@@ -185,7 +185,10 @@ fn framed(path: &str, context: &Context<'_>, page: Page, fragment: bool, mut not
             format!("The numbers below are those of epoch {}.", context.snapshot.epoch())
         };
         let since = context.clock.time(trouble.since);
-        notices.insert(0, Notice { class: "error", text: format!("Cannot read the store since {since}. {kept} {}", trouble.text) });
+        notices.insert(
+            0,
+            Notice { class: "error", text: format!("Cannot read the store since {since}. {kept} {}", trouble.text) },
+        );
     }
     let complete = page.notices.iter().all(|notice| notice.class != "error");
     notices.extend(page.notices);

@@ -82,7 +82,10 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
                 whole("transactions").map_or_else(missing, |number| count(i128::from(number))),
                 "Sales in force",
             )
-            .noted("flat", whole("units").map_or_else(String::new, |units| format!("{} units", count(i128::from(units))))),
+            .noted(
+                "flat",
+                whole("units").map_or_else(String::new, |units| format!("{} units", count(i128::from(units)))),
+            ),
         );
         shown.push(Tile::new(&format!("Average order, {range}"), average.map_or_else(missing, money), exact(average)));
     }

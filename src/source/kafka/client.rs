@@ -95,14 +95,20 @@ impl Client {
         format!("{}{}", self.settings.topic_prefix, topic.name())
     }
 
-    /// A consumer that has nothing assigned yet.
+    /// A consumer that has nothing assigned yet and reads nothing.
     pub(super) fn consumer(&self) -> Result<BaseConsumer<Context>, SourceError> {
+        self.consumer_of(1)
+    }
+
+    /// A consumer that so many partitions will be assigned to.
+    pub(super) fn consumer_of(&self, partitions: usize) -> Result<BaseConsumer<Context>, SourceError> {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
             config.set(name, value);
         }
-        // librdkafka bounds each partition's queue by itself; at most nine partitions make the default set.
-        config.set("queued.max.messages.kbytes", (self.settings.queue_bytes / 1024 / 9).max(1024).to_string());
+        // librdkafka bounds each partition's queue by itself.
+        let each = self.settings.queue_bytes / 1024 / partitions.max(1);
+        config.set("queued.max.messages.kbytes", each.max(1024).to_string());
         config.set("bootstrap.servers", &self.settings.bootstrap_servers);
         config.set("group.id", &self.settings.group_id);
         for (name, value) in &self.settings.properties {

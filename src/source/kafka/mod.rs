@@ -96,7 +96,7 @@ impl Source for KafkaSource {
     }
 
     fn open(&self, assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError> {
-        let consumer = Arc::new(self.client.consumer()?);
+        let consumer = Arc::new(self.client.consumer_of(assignments.len())?);
         Ok(Box::new(KafkaReader::new(&self.client, consumer, assignments, self.watch.ends())?))
     }
 

@@ -58,12 +58,7 @@ pub(super) enum Outcome {
 }
 
 impl Prepared {
-    pub(super) fn new(
-        commit: &Commit,
-        held: Held,
-        instance: &str,
-        transactions: bool,
-    ) -> Result<Prepared, StoreError> {
+    pub(super) fn new(commit: &Commit, held: Held, instance: &str, transactions: bool) -> Result<Prepared, StoreError> {
         let epoch = epoch_to_stored(commit.epoch)?;
         let guard = if transactions { Guard::Transaction } else { Guard::EpochBelow(epoch) };
         let mut batches = Batches::new(guard);
@@ -276,7 +271,8 @@ impl Batches {
         if self.open.as_ref().is_some_and(full) {
             self.close();
         }
-        let open = self.open.get_or_insert_with(|| Batch { kind, collection, items: RawArrayBuf::new(), count: 0, bytes: 0 });
+        let open =
+            self.open.get_or_insert_with(|| Batch { kind, collection, items: RawArrayBuf::new(), count: 0, bytes: 0 });
         open.items.push(item);
         open.count += 1;
         open.bytes += bytes;

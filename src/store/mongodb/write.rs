@@ -71,6 +71,14 @@ impl Store for MongoStore {
         })
     }
 
+    fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError> {
+        self.retry("read the progress of", move |database| async move {
+            let progress = find_state(&database, PROGRESS).await?.as_ref().map(progress_from).transpose()?;
+            let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
+            Ok((progress, origin))
+        })
+    }
+
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let taker: Arc<str> = instance.into();
         let guarded = !self.connection.transactions;
@@ -203,7 +211,10 @@ impl MongoStore {
                         match index {
                             _ if code == DUPLICATE_KEY => {}
                             Some(index) if !fault.transient() => {
-                                let id = command.get_array("documents").ok().and_then(|documents| documents.get_document(index).ok());
+                                let id = command
+                                    .get_array("documents")
+                                    .ok()
+                                    .and_then(|documents| documents.get_document(index).ok());
                                 let id = id.and_then(|document| document.get_str("_id").ok());
                                 refused.push((id.unwrap_or_default().to_owned(), fault));
                             }
@@ -214,9 +225,8 @@ impl MongoStore {
                 Ok(refused)
             }
         })?;
-        let with_document = |(id, fault): (String, Fault)| {
-            Some((documents.iter().find(|document| document.id == id)?.clone(), fault))
-        };
+        let with_document =
+            |(id, fault): (String, Fault)| Some((documents.iter().find(|document| document.id == id)?.clone(), fault));
         Ok(refused.into_iter().filter_map(with_document).collect())
     }
 }
@@ -235,7 +245,11 @@ async fn create_index(
     let create = doc! { "createIndexes": collection.name(), "indexes": [index] };
     match database.run_command(create.clone()).await.map_err(Fault::from) {
         Ok(_) => Ok(()),
-        // The time to live changed, or came, or went.
+        // An index that lets documents go stays as it is when nothing is said of it.
+        Err(fault) if expire_after.is_none() && fault.code().is_some_and(|code| INDEX_CONFLICTS.contains(&code)) => {
+            Ok(())
+        }
+        // The time to live changed, or came.
         Err(fault) if fault.code().is_some_and(|code| INDEX_CONFLICTS.contains(&code)) => {
             database.run_command(doc! { "dropIndexes": collection.name(), "index": name }).await?;
             database.run_command(create).await?;

@@ -120,6 +120,16 @@ impl Store for SqliteStore {
         self.read_tables()
     }
 
+    fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError> {
+        self.transact("read the progress of", |transaction, tables| {
+            let collection = Collection::PipelineState;
+            let table = &tables[collection as usize];
+            let progress = one_document(transaction, collection, table, PROGRESS)?;
+            let origin = one_document(transaction, collection, table, ORIGIN)?;
+            Ok((progress.as_ref().map(progress_from).transpose()?, origin.as_ref().map(origin_from).transpose()?))
+        })
+    }
+
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let (progress, origin) = self.transact("take the fence of", |transaction, tables| {
             let collection = Collection::PipelineState;
