@@ -129,7 +129,12 @@ fn json(body: &impl Serialize) -> String {
 }
 
 /// Answers a request below `/api/v1/`; `path` is what follows. Absent: there is no such address.
-pub fn respond(path: &str, request: &Request, source: &Source<'_>, cache_key: &str) -> Option<Result<Response, Refusal>> {
+pub fn respond(
+    path: &str,
+    request: &Request,
+    source: &Source<'_>,
+    cache_key: &str,
+) -> Option<Result<Response, Refusal>> {
     if let Some(name) = path.strip_prefix("views/") {
         return Some(views(name, request, source, cache_key));
     }

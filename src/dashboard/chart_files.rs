@@ -25,7 +25,12 @@ const STOCK_ROWS: usize = 20;
 const WINDOWS_MAX: usize = 3_000;
 
 /// Answers `/charts/NAME.svg`; absent: there is no such chart.
-pub fn respond(name: &str, request: &Request, source: &Source<'_>, cache_key: &str) -> Option<Result<Response, Refusal>> {
+pub fn respond(
+    name: &str,
+    request: &Request,
+    source: &Source<'_>,
+    cache_key: &str,
+) -> Option<Result<Response, Refusal>> {
     let name = name.strip_suffix(".svg")?;
     if name != "history" && view_figure(name).is_none() && !PRESENT_FIGURES.contains(&name) {
         return None;
@@ -37,7 +42,9 @@ fn file(name: &str, request: &Request, source: &Source<'_>, cache_key: &str) -> 
     let theme = match request.parameter("theme") {
         None | Some("light") => Theme::Light,
         Some("dark") => Theme::Dark,
-        Some(other) => return Err(BadParameter { name: "theme", value: label(other), expected: "light or dark" }.into()),
+        Some(other) => {
+            return Err(BadParameter { name: "theme", value: label(other), expected: "light or dark" }.into());
+        }
     };
     let clock = Clock { zone: source.zone };
     let (figure, epoch) = if name == "history" {
@@ -61,11 +68,18 @@ fn windows(request: &Request, source: &Source<'_>, granularity: Granularity) -> 
     let to = request.instant("to", source.zone)?;
     let last = to.map_or(usual.last, |to| granularity.floor(to.saturating_sub(1)));
     let span = usual.last - usual.first;
-    let first = from.map_or_else(|| if to.is_some() { last.saturating_sub(span) } else { usual.first }, |from| granularity.floor(from));
+    let first = from.map_or_else(
+        || if to.is_some() { last.saturating_sub(span) } else { usual.first },
+        |from| granularity.floor(from),
+    );
     let windows = Windows { first: first.min(last), last, granularity };
     if windows.len() > WINDOWS_MAX {
         let value = from.map_or_else(String::new, |from| from.to_string());
-        return Err(BadParameter { name: "from", value, expected: "near enough to `to`: a chart has at most 3000 windows" });
+        return Err(BadParameter {
+            name: "from",
+            value,
+            expected: "near enough to `to`: a chart has at most 3000 windows",
+        });
     }
     Ok(windows)
 }

@@ -93,10 +93,7 @@ mod tests {
             row("a", vec![("key".into(), key("=1+1")), ("revenue".into(), Value::money(-15_000))]),
             row("-b", vec![("key".into(), key("x,\"y\"")), ("n".into(), Value::Int(-2))]),
         ];
-        assert_eq!(
-            render(&rows),
-            "_id,category,revenue,n\r\na,'=1+1,-1.5000,\r\n'-b,\"x,\"\"y\"\"\",,-2\r\n"
-        );
+        assert_eq!(render(&rows), "_id,category,revenue,n\r\na,'=1+1,-1.5000,\r\n'-b,\"x,\"\"y\"\"\",,-2\r\n");
     }
 
     #[test]

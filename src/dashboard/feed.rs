@@ -103,9 +103,7 @@ pub struct Feed {
 
 /// This machine's clock, for ages and notices; no number of the data depends on it.
 pub fn now() -> Millis {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Feed {
@@ -227,7 +225,9 @@ impl Reading {
     fn read(&mut self, queries: &[Query]) -> Result<Answers, ReadFailure> {
         // A reader that panics must not take the pages with it: they stay on the last snapshot.
         catch_unwind(AssertUnwindSafe(|| self.reader.read(queries)))
-            .map_err(|_| ReadFailure::Store("Reading the store broke off; this is a bug, please report it.".to_owned()))?
+            .map_err(|_| {
+                ReadFailure::Store("Reading the store broke off; this is a bug, please report it.".to_owned())
+            })?
             .map_err(|error| ReadFailure::Store(error.to_string()))
     }
 
@@ -268,15 +268,15 @@ impl Reading {
     /// The store's present, or nothing if it is the newest snapshot already.
     fn next_snapshot(&mut self, history: &History) -> Result<Option<Snapshot>, ReadFailure> {
         let newest = history.snapshots.first();
-        if self.shared.read_only
-            && let Some(newest) = newest
-        {
+        let mut hint = newest.and_then(|newest| newest.as_of());
+        if newest.is_none() || self.shared.read_only {
             let (progress, _) = self.read(&[])?;
-            if progress == newest.progress {
-                return Ok(None);
+            match newest {
+                Some(newest) if progress == newest.progress => return Ok(None),
+                Some(_) => {}
+                None => hint = progress.and_then(|progress| progress.as_of),
             }
         }
-        let hint = newest.and_then(|newest| newest.as_of());
         let (progress, answers) = self.read(&queries(hint))?;
         let as_of = progress.as_ref().and_then(|progress| progress.as_of);
         if hint.is_some() && as_of < hint {

@@ -26,7 +26,11 @@ fn bad(name: &'static str, value: &str, expected: &'static str) -> BadParameter 
 impl Request {
     /// The first value of a parameter; one that is given without text counts as not given.
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// The query in one order whatever the client's, for validators and caches.
@@ -43,15 +47,15 @@ impl Request {
 
     /// `epoch=812`.
     pub fn epoch(&self) -> Result<Option<u64>, BadParameter> {
-        self.parameter("epoch").map(|text| text.parse().map_err(|_| bad("epoch", text, "an epoch's number"))).transpose()
+        self.parameter("epoch")
+            .map(|text| text.parse().map_err(|_| bad("epoch", text, "an epoch's number")))
+            .transpose()
     }
 
     /// `granularity=hour`.
     pub fn granularity(&self) -> Result<Option<Granularity>, BadParameter> {
         self.parameter("granularity")
-            .map(|text| {
-                Granularity::from_name(text).ok_or_else(|| bad("granularity", text, "minute, hour or day"))
-            })
+            .map(|text| Granularity::from_name(text).ok_or_else(|| bad("granularity", text, "minute, hour or day")))
             .transpose()
     }
 
@@ -114,7 +118,13 @@ mod tests {
     #[test]
     fn instants_come_in_three_forms() {
         let utc = chrono_tz::UTC;
-        for text in ["1705314600000", "2024-01-15T10:30:00Z", "2024-01-15T11:30:00+01:00", "2024-01-15T11:30:00 01:00", "2024-01-15T10:30"] {
+        for text in [
+            "1705314600000",
+            "2024-01-15T10:30:00Z",
+            "2024-01-15T11:30:00+01:00",
+            "2024-01-15T11:30:00 01:00",
+            "2024-01-15T10:30",
+        ] {
             assert_eq!(parse_instant(text, utc), Some(1_705_314_600_000), "{text}");
         }
         assert_eq!(parse_instant("2024-01-15T12:30", chrono_tz::Asia::Beirut), Some(1_705_314_600_000));
@@ -123,7 +133,10 @@ mod tests {
             assert_eq!(parse_instant(text, utc), None, "{text}");
         }
         // Midnight is skipped there on that day.
-        assert_eq!(parse_instant("2024-03-31", chrono_tz::Asia::Beirut), parse_instant("2024-03-31T01:00", chrono_tz::Asia::Beirut));
+        assert_eq!(
+            parse_instant("2024-03-31", chrono_tz::Asia::Beirut),
+            parse_instant("2024-03-31T01:00", chrono_tz::Asia::Beirut)
+        );
     }
 
     proptest! {

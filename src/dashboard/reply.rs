@@ -41,7 +41,15 @@ pub fn of_epoch(content_type: &'static str, epoch: u64, key: &str, body: String)
 
 /// An answer of this moment.
 pub fn of_now(status: u16, content_type: &'static str, body: String) -> Response {
-    Response { status, content_type, etag: None, epoch: None, caching: Caching::NoStore, download: None, body: bytes(body) }
+    Response {
+        status,
+        content_type,
+        etag: None,
+        epoch: None,
+        caching: Caching::NoStore,
+        download: None,
+        body: bytes(body),
+    }
 }
 
 /// The stream of epochs.

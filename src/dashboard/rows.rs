@@ -80,7 +80,9 @@ impl Record for Fields {
 /// The values of a view row's `key`, joined; empty for a view without one.
 pub fn key_text(document: &Document) -> String {
     let Some(key) = document.document("key") else { return String::new() };
-    let values: Vec<&str> =
-        key.iter().filter_map(|(_, value)| if let Value::Text(text) = value { Some(text.as_str()) } else { None }).collect();
+    let values: Vec<&str> = key
+        .iter()
+        .filter_map(|(_, value)| if let Value::Text(text) = value { Some(text.as_str()) } else { None })
+        .collect();
     values.join(" / ")
 }

@@ -52,7 +52,9 @@ impl Windows {
 
     /// Their starts.
     pub fn starts(self) -> Vec<Millis> {
-        (0..self.len()).map(|index| self.first + i64::try_from(index).unwrap_or(0) * self.granularity.millis()).collect()
+        (0..self.len())
+            .map(|index| self.first + i64::try_from(index).unwrap_or(0) * self.granularity.millis())
+            .collect()
     }
 
     /// Which of them starts at `at`.
@@ -76,7 +78,7 @@ impl Windows {
 pub struct Slice<'a> {
     /// The rows, by window.
     pub rows: Vec<&'a Document>,
-    /// The oldest window there is, where that is known; nothing before it is zero.
+    /// The oldest window there is, where that is known; before it, nothing is not zero.
     pub oldest: Option<Millis>,
     /// Whether no row of the range is missing.
     pub complete: bool,

@@ -105,6 +105,11 @@
   }
   quieten(document);
 
+  // Whoever sets an end of the range means it.
+  document.querySelectorAll("form.history input[type=datetime-local]").forEach((input) => {
+    input.addEventListener("input", () => { input.form.elements.range.value = "custom"; });
+  });
+
   // The status is announced when it changes, numbers are not.
   function announce(text) { const region = byId("announce"); if (region) region.textContent = text; }
 

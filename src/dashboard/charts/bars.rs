@@ -55,13 +55,9 @@ pub struct Bars {
 #[expect(clippy::cast_precision_loss, reason = "a page has no more than a few dozen bars")]
 pub fn render(frame: &Frame, chart: &Bars) -> String {
     let unit = chart.unit;
-    let values = chart
-        .bars
-        .iter()
-        .flat_map(|bar| [Some(bar.value), bar.threshold])
-        .flatten()
-        .map(|value| unit.plotted(value));
-    let x = ValueAxis::over(Range::checked(values, true), unit == Unit::Count);
+    let values =
+        chart.bars.iter().flat_map(|bar| [Some(bar.value), bar.threshold]).flatten().map(|value| unit.plotted(value));
+    let x = ValueAxis::within(Range::checked(values, true), unit == Unit::Count);
     let rows = chart.bars.len().max(1) as f64;
     let names: Vec<String> = chart.bars.iter().map(|bar| label(&bar.name)).collect();
     let room = name_room(&names, frame.width);
@@ -84,7 +80,11 @@ pub fn render(frame: &Frame, chart: &Bars) -> String {
             let value = unit.plotted(bar.value);
             let title = format!("{name}: {}", unit.exact(bar.value));
             if bar.value != 0 {
-                canvas.draw(&TaggedBar { corners: [(0.0, middle + half), (value, middle - half)], ink: bar.ink, title })?;
+                canvas.draw(&TaggedBar {
+                    corners: [(0.0, middle + half), (value, middle - half)],
+                    ink: bar.ink,
+                    title,
+                })?;
             }
             let mut end = value.max(0.0);
             if let Some(threshold) = bar.threshold {
@@ -122,5 +122,10 @@ fn name_room(names: &[String], width: i32) -> i32 {
 /// Few labels fit under narrow bars: every other tick, zero always among them.
 fn every_other(ticks: &[f64]) -> Vec<f64> {
     let zero = ticks.iter().position(|tick| *tick == 0.0).unwrap_or(0);
-    ticks.iter().enumerate().filter(|(index, _)| ticks.len() <= 3 || index % 2 == zero % 2).map(|(_, tick)| *tick).collect()
+    ticks
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| ticks.len() <= 3 || index % 2 == zero % 2)
+        .map(|(_, tick)| *tick)
+        .collect()
 }

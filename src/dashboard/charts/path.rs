@@ -15,7 +15,9 @@ pub fn clip(from: Point, to: Point, x: Range, y: Range) -> Option<(Point, Point)
     }
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let (mut start, mut end) = (0.0f64, 1.0f64);
-    for (delta, distance) in [(-dx, from.0 - x.low), (dx, x.high - from.0), (-dy, from.1 - y.low), (dy, y.high - from.1)] {
+    for (delta, distance) in
+        [(-dx, from.0 - x.low), (dx, x.high - from.0), (-dy, from.1 - y.low), (dy, y.high - from.1)]
+    {
         if delta == 0.0 {
             if distance < 0.0 {
                 return None;
@@ -32,9 +34,7 @@ pub fn clip(from: Point, to: Point, x: Range, y: Range) -> Option<(Point, Point)
     if start > end {
         return None;
     }
-    let inside = |at: f64| {
-        ((from.0 + at * dx).clamp(x.low, x.high), (from.1 + at * dy).clamp(y.low, y.high))
-    };
+    let inside = |at: f64| ((from.0 + at * dx).clamp(x.low, x.high), (from.1 + at * dy).clamp(y.low, y.high));
     // The ends that need no cut stay exactly what they are.
     Some((if start == 0.0 { from } else { inside(start) }, if end == 1.0 { to } else { inside(end) }))
 }
@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn thinning_keeps_the_extremes() {
-        let points: Vec<_> = (0..10_000).map(|n| Some((f64::from(n), if n == 4_321 { 99.0 } else { f64::from(n % 7) }))).collect();
+        let points: Vec<_> =
+            (0..10_000).map(|n| Some((f64::from(n), if n == 4_321 { 99.0 } else { f64::from(n % 7) }))).collect();
         let kept = thinned(&points, 400);
         assert!(kept.len() <= 800);
         assert!(kept.contains(&Some((4_321.0, 99.0))));

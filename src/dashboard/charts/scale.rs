@@ -28,8 +28,7 @@ pub struct Range {
 impl Range {
     /// The smallest range over the finite ones of `values` and, if asked, zero; widened where it would be empty.
     pub fn checked(values: impl IntoIterator<Item = f64>, with_zero: bool) -> Range {
-        let (mut low, mut high) =
-            if with_zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
+        let (mut low, mut high) = if with_zero { (0.0, 0.0) } else { (f64::INFINITY, f64::NEG_INFINITY) };
         for value in values.into_iter().filter(|value| value.is_finite()) {
             let value = value.clamp(-MAGNITUDE_MAX, MAGNITUDE_MAX);
             low = low.min(value);
@@ -65,7 +64,8 @@ impl ValueAxis {
     pub fn over(range: Range, whole: bool) -> ValueAxis {
         let raw = (range.high - range.low) / VALUE_STEPS;
         let power = 10f64.powf(raw.log10().floor());
-        let mut step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999).unwrap_or(raw);
+        let mut step =
+            [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999).unwrap_or(raw);
         if whole {
             step = step.ceil().max(1.0);
         }
@@ -74,6 +74,13 @@ impl ValueAxis {
         let steps = ((last - first) as usize).clamp(1, MAX_TICKS);
         let ticks: Vec<f64> = (0..=steps).map(|index| (first + index as f64) * step).collect();
         let range = Range { low: first * step, high: (first + steps as f64) * step };
+        ValueAxis { range, ticks }
+    }
+
+    /// The same ticks, as far as they lie inside `range`, which stays as it is.
+    pub fn within(range: Range, whole: bool) -> ValueAxis {
+        let mut ticks = ValueAxis::over(range, whole).ticks;
+        ticks.retain(|tick| (range.low..=range.high).contains(tick));
         ValueAxis { range, ticks }
     }
 }
@@ -170,9 +177,13 @@ mod tests {
     #[test]
     fn time_ticks_stand_on_round_local_times() {
         let noon = 1_705_320_000_000;
-        let texts = |clock, from, to| time_ticks(from, to, 8, clock).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        let texts =
+            |clock, from, to| time_ticks(from, to, 8, clock).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         assert_eq!(texts(UTC, noon - HOUR + MINUTE, noon), ["11:10", "11:20", "11:30", "11:40", "11:50", "12:00"]);
-        assert_eq!(texts(UTC, noon - 24 * HOUR + 1, noon), ["15:00", "18:00", "21:00", "15 Jan", "03:00", "06:00", "09:00", "12:00"]);
+        assert_eq!(
+            texts(UTC, noon - 24 * HOUR + 1, noon),
+            ["15:00", "18:00", "21:00", "15 Jan", "03:00", "06:00", "09:00", "12:00"]
+        );
         let kolkata = Clock { zone: chrono_tz::Asia::Kolkata };
         assert_eq!(texts(kolkata, noon, noon + HOUR).first().map(String::as_str), Some("17:30"));
     }

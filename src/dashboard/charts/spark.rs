@@ -3,7 +3,7 @@
 use plotters::chart::ChartBuilder;
 
 use super::Frame;
-use super::backend::{Stroke, SUBPIXELS};
+use super::backend::{SUBPIXELS, Stroke};
 use super::elements::{TaggedArea, TaggedPath};
 use super::palette::Ink;
 use super::path::{Point, polylines};

@@ -23,7 +23,15 @@ const HOSTILE: [&str; 9] = [
 ];
 
 fn frame(paint: Paint, title: &str) -> Frame {
-    Frame { id: "t".into(), title: title.into(), description: title.into(), width: 448, height: 240, paint }
+    Frame {
+        id: "t".into(),
+        title: title.into(),
+        description: title.into(),
+        width: 448,
+        height: 240,
+        paint,
+        stretched: false,
+    }
 }
 
 fn lines(rows: &[Vec<Option<i128>>], name: &str) -> Lines {
@@ -88,7 +96,9 @@ fn coordinates(document: &roxmltree::Document<'_>) -> Vec<(f64, f64)> {
     for node in document.descendants() {
         match node.tag_name().name() {
             "path" => {
-                for pair in node.attribute("d").unwrap_or_default().split(['M', 'L', 'Z']).filter(|pair| !pair.is_empty()) {
+                for pair in
+                    node.attribute("d").unwrap_or_default().split(['M', 'L', 'Z']).filter(|pair| !pair.is_empty())
+                {
                     let (x, y) = pair.split_once(' ').unwrap_or(("none", "none"));
                     found.push((x.parse().unwrap_or(f64::NAN), y.parse().unwrap_or(f64::NAN)));
                 }
@@ -140,7 +150,10 @@ fn awkward_values_draw_quickly_and_inside_the_plot() {
             let [left, top, right, bottom] = window[..] else { panic!("no plot box in {svg}") };
             for (x, y) in coordinates(&document) {
                 // Marks at thresholds and bars of a sliver may reach over by their own thickness.
-                assert!((left - 1.0..=right + 1.5).contains(&x) && (top - 1.0..=bottom + 1.0).contains(&y), "({x}, {y}) {svg}");
+                assert!(
+                    (left - 1.0..=right + 1.5).contains(&x) && (top - 1.0..=bottom + 1.0).contains(&y),
+                    "({x}, {y}) {svg}"
+                );
             }
         }
     }
@@ -186,7 +199,8 @@ fn a_file_of_its_own_has_colours_and_a_page_has_none() {
 
 #[test]
 fn a_value_of_zero_has_no_bar_and_a_small_one_has_some() {
-    let count = |values: &[i128]| bars::render(&frame(Paint::Classes, "t"), &bar_chart(values, "n")).matches("<rect").count();
+    let count =
+        |values: &[i128]| bars::render(&frame(Paint::Classes, "t"), &bar_chart(values, "n")).matches("<rect").count();
     assert_eq!(count(&[0, 1, 1_000_000]), 2);
 }
 

@@ -56,7 +56,13 @@ pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], summed: bool) -> 
     let shown = if totals.len() > BARS_MAX && summed { BARS_MAX - 1 } else { BARS_MAX.min(totals.len()) };
     let mut bars: Vec<Bar> = totals[..shown]
         .iter()
-        .map(|(name, value)| Bar { name: name.clone(), value: *value, threshold: None, ink: Ink::Series(0), note: None })
+        .map(|(name, value)| Bar {
+            name: name.clone(),
+            value: *value,
+            threshold: None,
+            ink: Ink::Series(0),
+            note: None,
+        })
         .collect();
     let rest = &totals[shown..];
     if summed && !rest.is_empty() {
@@ -82,7 +88,12 @@ pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], summed: bool) -> 
     let description = format!(
         "{}: {}; {} in all.",
         subject.hint,
-        totals.iter().take(3).map(|(name, value)| format!("{} {}", label(name), unit.short(*value))).collect::<Vec<_>>().join(", "),
+        totals
+            .iter()
+            .take(3)
+            .map(|(name, value)| format!("{} {}", label(name), unit.short(*value)))
+            .collect::<Vec<_>>()
+            .join(", "),
         unit.short(whole)
     );
     subject.figure(description, Drawing::Bars(Bars { bars, unit }), table.cut())

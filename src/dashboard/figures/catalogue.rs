@@ -75,11 +75,32 @@ const fn activity(
 
 /// Every figure over the windows of a view.
 pub const VIEW_FIGURES: &[ViewFigure] = &[
-    sales("revenue", "Revenue over time", "sales_total", "revenue", Shape::Line, Granularity::Minute),
-    sales("transactions", "Transactions over time", "sales_total", "transactions", Shape::Line, Granularity::Minute),
-    sales("average-order-value", "Average order value", "sales_total", "average_order_value", Shape::Line, Granularity::Hour),
-    sales("revenue-by-category", "Revenue by category", "sales_by_category", "revenue", Shape::Bars, Granularity::Minute),
-    sales("category-trend", "Revenue of the largest categories", "sales_by_category", "revenue", Shape::Lines, Granularity::Hour),
+    sales("revenue", "Revenue", "sales_total", "revenue", Shape::Line, Granularity::Minute),
+    sales("transactions", "Transactions", "sales_total", "transactions", Shape::Line, Granularity::Minute),
+    sales(
+        "average-order-value",
+        "Average order value",
+        "sales_total",
+        "average_order_value",
+        Shape::Line,
+        Granularity::Hour,
+    ),
+    sales(
+        "revenue-by-category",
+        "Revenue by category",
+        "sales_by_category",
+        "revenue",
+        Shape::Bars,
+        Granularity::Minute,
+    ),
+    sales(
+        "category-trend",
+        "Revenue of the largest categories",
+        "sales_by_category",
+        "revenue",
+        Shape::Lines,
+        Granularity::Hour,
+    ),
     sales("revenue-by-store", "Revenue by store", "sales_by_store", "revenue", Shape::Bars, Granularity::Hour),
     sales(
         "revenue-by-payment-method",
@@ -135,15 +156,12 @@ impl ViewFigure {
         let Some((kind, measure)) = self.described() else {
             unreachable!("the catalogue names a measure that its view does not have: {}", self.name)
         };
-        let subject = time::Subject {
-            name: self.name,
-            title: self.title,
-            measure,
-            windows,
-            as_of,
-            clock,
-            nothing: self.nothing,
+        let title = match self.shape {
+            Shape::Line if measure.additive => format!("{} per {}", self.title, windows.granularity.name()),
+            _ => self.title.to_owned(),
         };
+        let subject =
+            time::Subject { name: self.name, title: &title, measure, windows, as_of, clock, nothing: self.nothing };
         match self.shape {
             Shape::Line => {
                 let before = before.map(|before| ("The hour before", before.line(windows.before(), measure)));
@@ -152,7 +170,7 @@ impl ViewFigure {
             Shape::Lines => time::by_key(&subject, slice, false),
             Shape::Stack => time::by_key(&subject, slice, true),
             Shape::Bars => {
-                let hint = range_words(windows, clock);
+                let hint = as_of.map_or_else(String::new, |_| range_words(windows, clock));
                 let subject = bars::Subject {
                     name: self.name,
                     title: self.title,
@@ -170,7 +188,9 @@ impl ViewFigure {
 /// What windows cover, in words.
 pub fn range_words(windows: Windows, clock: Clock) -> String {
     let last = windows.end().saturating_sub(1);
-    format!("{} to {} {}", clock.date_minute(windows.first), clock.date_minute(last), clock.zone_name(last))
+    let (from, to) = (clock.day(windows.first), clock.day(last));
+    let to = if from == to { String::new() } else { format!("{to} ") };
+    format!("{from} {} to {to}{} {}", clock.minute(windows.first), clock.minute(last), clock.zone_name(last))
 }
 
 /// A figure that only has a present. `hour` chooses the last hour instead of the last 24 where there are both.
@@ -186,8 +206,11 @@ pub fn present_figure(name: &str, snapshot: &Snapshot, hour: bool, rows: usize) 
 
 /// The best-selling products.
 pub fn top_products(snapshot: &Snapshot, hour: bool) -> Figure {
-    let (metric, hint) =
-        if hour { ("top_products_last_hour", "revenue, last hour") } else { ("top_products_last_24h", "revenue, last 24 h") };
+    let (metric, hint) = if hour {
+        ("top_products_last_hour", "revenue, last hour")
+    } else {
+        ("top_products_last_24h", "revenue, last 24 h")
+    };
     let mut totals = Vec::new();
     if let Some(Value::List(products)) = snapshot.metric(metric).and_then(|metric| metric.field("products")) {
         for product in products {
@@ -228,7 +251,9 @@ fn quality_counts<'n>(snapshot: &Snapshot, field: &str, names: impl Iterator<Ite
     let counts = snapshot.metric("data_quality").and_then(|metric| metric.document(field));
     let Some(counts) = counts else { return Vec::new() };
     names
-        .filter_map(|name| counts.count(name).filter(|count| *count != 0).map(|count| (name.to_owned(), i128::from(count))))
+        .filter_map(|name| {
+            counts.count(name).filter(|count| *count != 0).map(|count| (name.to_owned(), i128::from(count)))
+        })
         .collect()
 }
 
@@ -242,7 +267,11 @@ pub fn outcomes(snapshot: &Snapshot) -> Figure {
         unit: Unit::Count,
         nothing: "No records yet",
     };
-    bars::parts(&subject, &quality_counts(snapshot, "outcomes", Outcome::ALL.iter().map(|outcome| outcome.name())), false)
+    bars::parts(
+        &subject,
+        &quality_counts(snapshot, "outcomes", Outcome::ALL.iter().map(|outcome| outcome.name())),
+        false,
+    )
 }
 
 /// Why records became dead letters.

@@ -2,7 +2,7 @@
 
 use tillflow_dataflows::records::Millis;
 
-use super::{Drawing, Figure, legend_item, series_ink};
+use super::{Drawing, Figure, legend, series_ink};
 use crate::dashboard::charts::line::{Lines, Series};
 use crate::dashboard::charts::palette::Ink;
 use crate::dashboard::format::{Clock, MISSING};
@@ -31,11 +31,17 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     fn hint(&self) -> String {
+        if self.as_of.is_none() {
+            return String::new();
+        }
         let windows = self.windows;
         let zone = self.clock.zone_name(windows.last);
         let from = window_text(windows.first, windows.granularity, self.clock);
         let to = window_text(windows.last, windows.granularity, self.clock);
-        format!("per {}, {from} to {to} {zone}", windows.granularity.name())
+        let per = format!("per {}", windows.granularity.name());
+        let said = if self.title.ends_with(&per) { String::new() } else { format!("{per}, ") };
+        let axis = if self.measure.additive { "" } else { "; the axis need not begin at zero" };
+        format!("{said}{from} to {to} {zone}{axis}")
     }
 
     fn in_progress(&self) -> bool {
@@ -43,12 +49,7 @@ impl Subject<'_> {
     }
 
     fn figure(&self, description: String, drawing: Drawing, table: Table) -> Figure {
-        let legend = match &drawing {
-            Drawing::Lines(lines) | Drawing::Stacked(lines) if lines.series.len() > 1 => {
-                lines.series.iter().map(legend_item).collect()
-            }
-            _ => Vec::new(),
-        };
+        let legend = legend(&drawing, &format!("{} in progress", self.windows.granularity.name()));
         Figure {
             name: self.name.to_owned(),
             title: self.title.to_owned(),
@@ -75,20 +76,27 @@ pub fn single(subject: &Subject<'_>, slice: &Slice<'_>, before: Option<(&str, Ve
     let measure = subject.measure;
     let values = slice.line(subject.windows, measure);
     if slice.rows.is_empty() {
-        return subject.figure(subject.nothing.to_owned(), Drawing::Nothing(subject.nothing.to_owned()), Table::default());
+        return subject.figure(
+            subject.nothing.to_owned(),
+            Drawing::Nothing(subject.nothing.to_owned()),
+            Table::default(),
+        );
     }
-    let mut series =
-        vec![Series { name: measure.title.to_owned(), values, ink: Ink::Series(0), faint: false }];
+    let mut series = vec![Series { name: measure.title.to_owned(), values, ink: Ink::Series(0), faint: false }];
     if let Some((name, values)) = before {
         series.push(Series { name: name.to_owned(), values, ink: Ink::Other, faint: true });
     }
-    drawn(subject, series, measure.additive, Drawing::Lines)
+    drawn(subject, series, Drawing::Lines)
 }
 
 /// One line per key; stacked, where `stack` says that they are parts of a whole.
 pub fn by_key(subject: &Subject<'_>, slice: &Slice<'_>, stack: bool) -> Figure {
     if slice.rows.is_empty() {
-        return subject.figure(subject.nothing.to_owned(), Drawing::Nothing(subject.nothing.to_owned()), Table::default());
+        return subject.figure(
+            subject.nothing.to_owned(),
+            Drawing::Nothing(subject.nothing.to_owned()),
+            Table::default(),
+        );
     }
     let series = slice
         .lines_by_key(subject.windows, subject.measure)
@@ -101,15 +109,10 @@ pub fn by_key(subject: &Subject<'_>, slice: &Slice<'_>, stack: bool) -> Figure {
             faint: false,
         })
         .collect();
-    drawn(subject, series, stack, if stack { Drawing::Stacked } else { Drawing::Lines })
+    drawn(subject, series, if stack { Drawing::Stacked } else { Drawing::Lines })
 }
 
-fn drawn(
-    subject: &Subject<'_>,
-    series: Vec<Series>,
-    from_zero: bool,
-    drawing: impl FnOnce(Lines) -> Drawing,
-) -> Figure {
+fn drawn(subject: &Subject<'_>, series: Vec<Series>, drawing: impl FnOnce(Lines) -> Drawing) -> Figure {
     let unit = subject.measure.unit;
     let starts = subject.windows.starts();
     let mut table = Table::new(subject.title, &["Time"]);
@@ -117,8 +120,10 @@ fn drawn(
         table.columns.push(crate::dashboard::table::Column { name: series.name.clone(), numeric: true });
     }
     for (index, start) in starts.iter().enumerate() {
-        let mut row =
-            vec![Cell::titled(window_text(*start, subject.windows.granularity, subject.clock), subject.clock.full(*start))];
+        let mut row = vec![Cell::titled(
+            window_text(*start, subject.windows.granularity, subject.clock),
+            subject.clock.full(*start),
+        )];
         for series in &series {
             let value = series.values.get(index).copied().flatten();
             row.push(Cell::new(value.map_or_else(|| MISSING.to_owned(), |value| unit.exact(value))));
@@ -126,8 +131,14 @@ fn drawn(
         table.rows.push(row);
     }
     let description = describe(subject, &series);
-    let lines =
-        Lines { buckets: starts, series, unit, from_zero, in_progress: subject.in_progress(), clock: subject.clock };
+    let lines = Lines {
+        buckets: starts,
+        series,
+        unit,
+        from_zero: subject.measure.additive,
+        in_progress: subject.in_progress(),
+        clock: subject.clock,
+    };
     subject.figure(description, drawing(lines), table)
 }
 
@@ -142,7 +153,13 @@ fn describe(subject: &Subject<'_>, series: &[Series]) -> String {
             let (least, greatest) = (values().min()?, values().max()?);
             Some(if subject.measure.additive {
                 let total = values().fold(0, i128::saturating_add);
-                format!("{}: {} in all, {} to {}", name(series), unit.short(total), unit.short(least), unit.short(greatest))
+                format!(
+                    "{}: {} in all, {} to {}",
+                    name(series),
+                    unit.short(total),
+                    unit.short(least),
+                    unit.short(greatest)
+                )
             } else {
                 format!("{}: {} to {}", name(series), unit.short(least), unit.short(greatest))
             })

@@ -33,7 +33,12 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     let snapshot = &context.snapshot;
     let mut shown = Vec::new();
     if let Some(metric) = snapshot.metric("activity_last_hour") {
-        for (field, name) in [("events", "Events"), ("users", "Active users"), ("sessions", "Sessions"), ("converted", "Sessions with a purchase")] {
+        for (field, name) in [
+            ("events", "Events"),
+            ("users", "Active users"),
+            ("sessions", "Sessions"),
+            ("converted", "Sessions with a purchase"),
+        ] {
             let value = metric.count(field).map_or_else(|| MISSING.to_owned(), |number| count(i128::from(number)));
             shown.push(Tile::new(&format!("{name}, last hour"), value, "Judged on that hour's events"));
         }
@@ -52,7 +57,11 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     }
     let busiest = last_day(context, "active_users").rows.iter().filter_map(|row| row.count("users")).max();
     if let Some(users) = busiest {
-        shown.push(Tile::new("Most users in an hour", count(i128::from(users)), "Distinct users of the busiest of the last 24 hours"));
+        shown.push(Tile::new(
+            "Most users in an hour",
+            count(i128::from(users)),
+            "Distinct users of the busiest of the last 24 hours",
+        ));
     }
     if shown.is_empty() {
         shown.push(Tile::new("Events", MISSING, "Needs user activity").noted("flat", "no activity yet"));
@@ -63,7 +72,8 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
 fn types(context: &Context<'_>) -> Table {
     let mut table = Table::new("Activity by type", &["Type", "#Events", "#Share", "#Amount"]);
     let slice = last_day(context, "activity_by_type");
-    let Some([events, amount]) = kind("activity_by_type").map(|kind| kind.measures).and_then(|m| m.first_chunk::<2>()) else {
+    let Some([events, amount]) = kind("activity_by_type").map(|kind| kind.measures).and_then(|m| m.first_chunk::<2>())
+    else {
         return table;
     };
     let total = slice.total(events);

@@ -31,7 +31,10 @@ pub fn page(context: &Context<'_>) -> Page {
     ];
     let mut page = Page::live("Alerts", context, panels);
     if !snapshot.open_alerts.complete {
-        let text = format!("More alerts are open than the {} shown; CSV and JSON have all.", snapshot.open_alerts.documents.len());
+        let text = format!(
+            "More alerts are open than the {} shown; CSV and JSON have all.",
+            snapshot.open_alerts.documents.len()
+        );
         page.notices.push(super::Notice { class: "info", text });
     }
     page
@@ -62,9 +65,10 @@ fn words(alert: &Document) -> String {
 /// How long it has been open, by the data's own clock.
 fn age(context: &Context<'_>, alert: &Document) -> Cell {
     match (alert.time("opened_at"), context.snapshot.as_of()) {
-        (Some(opened), Some(as_of)) => {
-            Cell::titled(duration(as_of.saturating_sub(opened) / 1_000 * 1_000), format!("since {}", context.clock.full(opened)))
-        }
+        (Some(opened), Some(as_of)) => Cell::titled(
+            duration(as_of.saturating_sub(opened) / 1_000 * 1_000),
+            format!("since {}", context.clock.full(opened)),
+        ),
         _ => Cell::new(MISSING),
     }
 }
@@ -77,14 +81,19 @@ pub fn overview_table(context: &Context<'_>) -> Markup {
         let subject = subject(alert);
         shown.rows.push(vec![
             severity(alert),
-            Cell::titled(format!("{}: {}", words(alert), label(&subject)), clean(alert.text("message").unwrap_or(&subject))),
+            Cell::titled(
+                format!("{}: {}", words(alert), label(&subject)),
+                clean(alert.text("message").unwrap_or(&subject)),
+            ),
             age(context, alert),
         ]);
     }
     shown.note = match open.len() {
         0 if context.snapshot.is_empty() => "No data yet.".to_owned(),
         0 => "None open: no stock is out or low.".to_owned(),
-        more if more > OVERVIEW_ROWS => format!("and {} more", count(i128::try_from(more - OVERVIEW_ROWS).unwrap_or(0))),
+        more if more > OVERVIEW_ROWS => {
+            format!("and {} more", count(i128::try_from(more - OVERVIEW_ROWS).unwrap_or(0)))
+        }
         _ => String::new(),
     };
     table(&shown)
@@ -127,7 +136,8 @@ fn times_opened(alert: &Document) -> Cell {
 }
 
 fn open(context: &Context<'_>) -> Table {
-    let mut table = Table::new("Open alerts", &["Severity", "Kind", "Subject", "Message", "#Open for", "#Times opened"]);
+    let mut table =
+        Table::new("Open alerts", &["Severity", "Kind", "Subject", "Message", "#Open for", "#Times opened"]);
     for alert in &context.snapshot.open_alerts.documents {
         let mut row = common_cells(alert);
         row.extend([age(context, alert), times_opened(alert)]);
@@ -140,7 +150,10 @@ fn open(context: &Context<'_>) -> Table {
 }
 
 fn resolved(context: &Context<'_>) -> Table {
-    let mut table = Table::new("Resolved alerts", &["Severity", "Kind", "Subject", "Message", "Opened", "Resolved", "#Times opened"]);
+    let mut table = Table::new(
+        "Resolved alerts",
+        &["Severity", "Kind", "Subject", "Message", "Opened", "Resolved", "#Times opened"],
+    );
     for alert in &context.snapshot.resolved_alerts.documents {
         let mut row = common_cells(alert);
         for field in ["opened_at", "resolved_at"] {

@@ -131,7 +131,11 @@ fn wish(context: &Context<'_>, notices: &mut Vec<Notice>) -> Wish {
         let range = match request.parameter("range") {
             None => &RANGES[USUAL_RANGE],
             Some(name) => named(name).unwrap_or_else(|| {
-                notices.push(warning(format!("`range={}` is not a range; showing {}.", label(name), RANGES[USUAL_RANGE].1)));
+                notices.push(warning(format!(
+                    "`range={}` is not a range; showing {}.",
+                    label(name),
+                    RANGES[USUAL_RANGE].1
+                )));
                 &RANGES[USUAL_RANGE]
             }),
         };
@@ -150,7 +154,9 @@ fn wish(context: &Context<'_>, notices: &mut Vec<Notice>) -> Wish {
     let mut windows = Windows { first, last, granularity };
     if i64::try_from(windows.len()).unwrap_or(i64::MAX) > WINDOWS_MAX {
         windows.first = last - (WINDOWS_MAX - 1) * granularity.millis();
-        notices.push(warning(format!("More than {WINDOWS_MAX} windows are too many for a chart; the last ones are shown.")));
+        notices.push(warning(format!(
+            "More than {WINDOWS_MAX} windows are too many for a chart; the last ones are shown."
+        )));
     }
     let key = kind.key.and(request.parameter("key")).map(str::to_owned);
     Wish { kind, measure, granularity, range, windows, key }
@@ -168,7 +174,8 @@ fn granularity(context: &Context<'_>, kind: &Kind, span: Millis, notices: &mut V
     };
     match context.request.parameter("granularity") {
         None | Some("auto") => automatic(),
-        Some(name) => match Granularity::from_name(name).filter(|granularity| kind.granularities.contains(granularity)) {
+        Some(name) => match Granularity::from_name(name).filter(|granularity| kind.granularities.contains(granularity))
+        {
             Some(granularity) => granularity,
             None => {
                 let chosen = automatic();
@@ -205,7 +212,11 @@ fn form(context: &Context<'_>, wish: &Wish) -> Markup {
             .kind
             .measures
             .iter()
-            .map(|measure| Choice { value: measure.name, text: measure.title, chosen: measure.name == wish.measure.name })
+            .map(|measure| Choice {
+                value: measure.name,
+                text: measure.title,
+                chosen: measure.name == wish.measure.name,
+            })
             .collect(),
         granularities,
         ranges,
@@ -213,9 +224,16 @@ fn form(context: &Context<'_>, wish: &Wish) -> Markup {
         from: context.clock.form(wish.windows.first),
         to: context.clock.form(wish.windows.end()),
         has_key: wish.kind.key.is_some(),
-        key_name: wish.kind.key.unwrap_or("").replace('_', " "),
+        key_name: key_name(wish.kind),
         key: wish.key.clone().unwrap_or_default(),
     })
+}
+
+/// `store_id` as `Store id`.
+fn key_name(kind: &Kind) -> String {
+    let words = kind.key.unwrap_or("").replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn results(context: &Context<'_>, wish: &Wish, answer: &ViewAnswer) -> Vec<Panel> {
@@ -269,15 +287,21 @@ fn links(wish: &Wish) -> Vec<Link> {
 
 fn table_of(context: &Context<'_>, wish: &Wish, documents: &[Document]) -> Table {
     let mut table = Table::new(wish.kind.title, &["Window"]);
-    if let Some(key) = wish.kind.key {
-        table.columns.push(Column { name: key.replace('_', " "), numeric: false });
+    if wish.kind.key.is_some() {
+        table.columns.push(Column { name: key_name(wish.kind), numeric: false });
     }
-    table.columns.extend(wish.kind.measures.iter().map(|measure| Column { name: measure.title.to_owned(), numeric: true }));
+    table
+        .columns
+        .extend(wish.kind.measures.iter().map(|measure| Column { name: measure.title.to_owned(), numeric: true }));
     table.columns.push(Column { name: "Final".to_owned(), numeric: false });
     for row in documents.iter().rev() {
         let start = row.time("timestamp").unwrap_or(0);
         let mut cells = vec![Cell::titled(
-            if wish.granularity == Granularity::Minute { context.clock.date_minute(start) } else { window_text(start, wish.granularity, context.clock) },
+            if wish.granularity == Granularity::Minute {
+                context.clock.date_minute(start)
+            } else {
+                window_text(start, wish.granularity, context.clock)
+            },
             context.clock.full(start),
         )];
         if wish.kind.key.is_some() {

@@ -52,7 +52,17 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
 }
 
 fn rows(context: &Context<'_>) -> Table {
-    let columns = ["State", "Product", "Warehouse", "Category", "#Stock", "#Reorder level", "#Stock / level", "Reported", "Updated"];
+    let columns = [
+        "State",
+        "Product",
+        "Warehouse",
+        "Category",
+        "#Stock",
+        "#Reorder level",
+        "#Stock / level",
+        "Reported",
+        "Updated",
+    ];
     let mut table = Table::new("Stock by product and warehouse", &columns);
     let stock = &context.snapshot.stock;
     for row in &stock.documents {

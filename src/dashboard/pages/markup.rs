@@ -18,7 +18,11 @@ pub struct Markup(String);
 impl Markup {
     /// Renders a template. Writing to a string cannot go wrong, and no template calls what can.
     pub fn of(template: &impl Template) -> Markup {
-        Markup(template.render().unwrap_or_else(|error| format!("<!-- not rendered: {} -->", error.to_string().replace('-', " "))))
+        Markup(
+            template
+                .render()
+                .unwrap_or_else(|error| format!("<!-- not rendered: {} -->", error.to_string().replace('-', " "))),
+        )
     }
 
     /// The HTML.

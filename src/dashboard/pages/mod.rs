@@ -148,10 +148,12 @@ pub fn exists(path: &str) -> bool {
 }
 
 /// What the status line says now: with the epoch, all that a page at rest depends on.
-pub fn status_text(context: &Context<'_>) -> String {
+pub fn status_text(path: &str, context: &Context<'_>) -> String {
     let line = status::line(context, context.snapshot.epoch());
     let trouble = context.trouble.as_ref().map(|trouble| &trouble.text);
-    format!("{} {} {:?} {:?} {}", line.word, line.about, line.facts, trouble, line.demo)
+    let shown = format!("{} {} {:?} {:?} {}", line.word, line.about, line.facts, trouble, line.demo);
+    // This page shows all of the status, the others its line alone.
+    if path == "/pipeline" { format!("{shown} {:?}", context.status) } else { shown }
 }
 
 /// Renders the page at `path`: whole, or its main part alone. `notices` come before the page's own.
@@ -185,7 +187,10 @@ fn framed(path: &str, context: &Context<'_>, page: Page, fragment: bool, mut not
             format!("The numbers below are those of epoch {}.", context.snapshot.epoch())
         };
         let since = context.clock.time(trouble.since);
-        notices.insert(0, Notice { class: "error", text: format!("Cannot read the store since {since}. {kept} {}", trouble.text) });
+        notices.insert(
+            0,
+            Notice { class: "error", text: format!("Cannot read the store since {since}. {kept} {}", trouble.text) },
+        );
     }
     let complete = page.notices.iter().all(|notice| notice.class != "error");
     notices.extend(page.notices);

@@ -83,11 +83,17 @@ fn past_hour(context: &Context<'_>, kind_name: &str, name: &str) -> (String, Opt
         width: 160,
         height: 32,
         paint: Paint::Classes,
+        stretched: true,
     };
-    let svg = if slice.rows.is_empty() { String::new() } else { spark::render(&frame, &values, measure.unit) };
+    // The minute in progress would look like a fall.
+    let settled = &values[..values.len().saturating_sub(1)];
+    let svg = if slice.rows.is_empty() { String::new() } else { spark::render(&frame, settled, measure.unit) };
     let earlier = Slice::of(&context.snapshot, kind_name, windows.before());
-    let whole = |values: &[Option<i128>]| values[..values.len().saturating_sub(1)].iter().flatten().fold(0, |sum: i128, value| sum.saturating_add(*value));
-    let compared = (earlier.complete && !earlier.rows.is_empty())
+    let whole = |values: &[Option<i128>]| {
+        values[..values.len().saturating_sub(1)].iter().flatten().fold(0, |sum: i128, value| sum.saturating_add(*value))
+    };
+    let whole_hour = earlier.complete && earlier.oldest.is_some_and(|oldest| oldest <= windows.before().first);
+    let compared = whole_hour
         .then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
     (svg, compared)
 }
@@ -107,18 +113,30 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
 
     let mut tiles = Vec::new();
     let (svg, compared_revenue) = past_hour(context, "sales_total", "revenue");
-    let tile = Tile::new("Revenue, last hour", shown(revenue, Unit::Money), exact(revenue, "sum of total_amount of the 60 minutes that end with the newest record"))
-        .sparked(svg)
-        .leading("/sales");
+    let tile = Tile::new(
+        "Revenue, last hour",
+        shown(revenue, Unit::Money),
+        exact(revenue, "sum of total_amount of the 60 minutes that end with the newest record"),
+    )
+    .sparked(svg)
+    .leading("/sales");
     tiles.push(with_change(tile, compared_revenue));
 
     let (svg, compared_count) = past_hour(context, "sales_total", "transactions");
-    let tile = Tile::new("Transactions, last hour", shown(transactions.map(i128::from), Unit::Count), "Sales in force, corrected and cancelled ones taken back")
-        .sparked(svg)
-        .leading("/sales");
+    let tile = Tile::new(
+        "Transactions, last hour",
+        shown(transactions.map(i128::from), Unit::Count),
+        "Sales in force, corrected and cancelled ones taken back",
+    )
+    .sparked(svg)
+    .leading("/sales");
     tiles.push(with_change(tile, compared_count));
 
-    let tile = Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions")).leading("/sales");
+    let (svg, _) = past_hour(context, "sales_total", "average_order_value");
+    let tile =
+        Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions"))
+            .sparked(svg)
+            .leading("/sales");
     let averages = match (compared_revenue, compared_count) {
         (Some((now, before)), Some((sales_now, sales_before))) if sales_now > 0 && sales_before > 0 => {
             Some((now / sales_now, before / sales_before))
@@ -132,9 +150,13 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     let day_revenue = day.and_then(|metric| metric.money("revenue"));
     let day_sales = day.and_then(|metric| metric.count("transactions"));
     tiles.push(
-        Tile::new("Revenue, last 24 h", shown(day_revenue, Unit::Money), exact(day_revenue, "sum over the 24 hours that end with the newest record"))
-            .noted("flat", day_sales.map_or_else(String::new, |sales| format!("{} transactions", count(i128::from(sales)))))
-            .leading("/sales"),
+        Tile::new(
+            "Revenue, last 24 h",
+            shown(day_revenue, Unit::Money),
+            exact(day_revenue, "sum over the 24 hours that end with the newest record"),
+        )
+        .noted("flat", day_sales.map_or_else(String::new, |sales| format!("{} transactions", count(i128::from(sales)))))
+        .leading("/sales"),
     );
     tiles.push(alert_tile(context));
     tiles
@@ -162,18 +184,27 @@ fn activity_tile(context: &Context<'_>) -> Tile {
     let events = snapshot.as_of().and_then(|as_of| {
         let windows = Windows::ending_with(as_of, Granularity::Minute, 60);
         let slice = Slice::of(snapshot, "activity_by_type", windows);
-        (slice.complete && !slice.rows.is_empty()).then(|| measure("activity_by_type", "events").map_or(0, |measure| slice.total(measure)))
+        (slice.complete && !slice.rows.is_empty())
+            .then(|| measure("activity_by_type", "events").map_or(0, |measure| slice.total(measure)))
     });
     let events_note = events.map_or_else(String::new, |events| format!("{} events in the last hour", count(events)));
     match (known, this_hour, events) {
-        (Some(users), _, _) => {
-            Tile::new("Active users, last hour", count(i128::from(users)), "Distinct users with any activity in the last hour").noted("flat", events_note)
-        }
-        (None, Some(users), _) => {
-            Tile::new("Active users, this hour", count(i128::from(users)), "Distinct users with any activity since the hour began").noted("flat", events_note)
-        }
+        (Some(users), _, _) => Tile::new(
+            "Active users, last hour",
+            count(i128::from(users)),
+            "Distinct users with any activity in the last hour",
+        )
+        .noted("flat", events_note),
+        (None, Some(users), _) => Tile::new(
+            "Active users, this hour",
+            count(i128::from(users)),
+            "Distinct users with any activity since the hour began",
+        )
+        .noted("flat", events_note),
         (None, None, Some(events)) => Tile::new("Events, last hour", count(events), "User activity of any type"),
-        (None, None, None) => Tile::new("Active users", MISSING, "Needs user activity").noted("flat", "no activity yet"),
+        (None, None, None) => {
+            Tile::new("Active users", MISSING, "Needs user activity").noted("flat", "no activity yet")
+        }
     }
     .sparked(svg)
     .leading("/activity")
@@ -187,16 +218,23 @@ fn alert_tile(context: &Context<'_>) -> Tile {
         .filter(|(number, _)| *number > 0)
         .map(|(number, severity)| format!("{number} {severity}"))
         .collect();
-    let tone = if critical > 0 { "alert" } else if warning > 0 { "warn" } else { "calm" };
+    let tone = if critical > 0 {
+        "alert"
+    } else if warning > 0 {
+        "warn"
+    } else {
+        "calm"
+    };
     let note = if parts.is_empty() { "none open".to_owned() } else { parts.join(", ") };
     let oldest = snapshot.open_alerts.documents.iter().filter_map(|alert| alert.time("opened_at")).min();
     let after = match (oldest, snapshot.as_of()) {
         (Some(oldest), Some(as_of)) => format!("oldest {}", duration(as_of.saturating_sub(oldest) / 1_000 * 1_000)),
         _ => String::new(),
     };
-    let mut tile = Tile::new("Open alerts", super::open_alerts(snapshot), "Stock that is out or low, and what else needs a look")
-        .noted(tone, note)
-        .leading("/alerts");
+    let mut tile =
+        Tile::new("Open alerts", super::open_alerts(snapshot), "Stock that is out or low, and what else needs a look")
+            .noted(tone, note)
+            .leading("/alerts");
     tile.after = after;
     tile
 }

@@ -39,14 +39,16 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     let mut tiles = vec![Tile::new("Phase", name, about).noted("flat", about)];
     let as_of = snapshot.as_of().map_or_else(|| MISSING.to_owned(), |as_of| context.clock.minute(as_of));
     let full = snapshot.as_of().map_or_else(String::new, |as_of| context.clock.full(as_of));
-    tiles.push(Tile::new("Epoch", count(i128::from(snapshot.epoch())), "One commit is one epoch").noted(
-        "flat",
-        snapshot
-            .progress
-            .as_ref()
-            .and_then(|progress| progress.committed_at)
-            .map_or_else(|| "nothing committed".to_owned(), |at| format!("committed {}", context.clock.time(at))),
-    ));
+    tiles.push(
+        Tile::new("Epoch", count(i128::from(snapshot.epoch())), "One commit is one epoch").noted(
+            "flat",
+            snapshot
+                .progress
+                .as_ref()
+                .and_then(|progress| progress.committed_at)
+                .map_or_else(|| "nothing committed".to_owned(), |at| format!("committed {}", context.clock.time(at))),
+        ),
+    );
     tiles.push(Tile::new("Data through", as_of, "The newest event time that is counted").noted("flat", full));
     if !context.settings.read_only {
         #[expect(clippy::cast_possible_truncation, reason = "a rate of records is far below 2^63")]
@@ -58,8 +60,15 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
         tiles.push(Tile::new("To read", count(i128::from(status.lag())), "Records known to be there and not read yet"));
         let waiting = status.pending_epochs;
         tiles.push(
-            Tile::new("Epochs to write", count(i128::try_from(waiting).unwrap_or(0)), "Computed, and waiting for the store")
-                .noted(if waiting > 3 { "warn" } else { "flat" }, if waiting > 3 { "the store is slower than the data" } else { "" }),
+            Tile::new(
+                "Epochs to write",
+                count(i128::try_from(waiting).unwrap_or(0)),
+                "Computed, and waiting for the store",
+            )
+            .noted(
+                if waiting > 3 { "warn" } else { "flat" },
+                if waiting > 3 { "the store is slower than the data" } else { "" },
+            ),
         );
     }
     tiles
@@ -71,11 +80,16 @@ fn partitions(context: &Context<'_>) -> Table {
     if context.settings.read_only {
         let mut table = Table::new("Partitions", &["Topic", "#Partition", "#Committed up to"]);
         for ((topic, partition), next) in committed.into_iter().flatten() {
-            table.rows.push(vec![Cell::new(topic.name()), Cell::new(partition.to_string()), Cell::new(count_exactly(*next))]);
+            table.rows.push(vec![
+                Cell::new(topic.name()),
+                Cell::new(partition.to_string()),
+                Cell::new(count_exactly(*next)),
+            ]);
         }
         return noted(table);
     }
-    let mut table = Table::new("Partitions", &["Topic", "#Partition", "#Committed up to", "#Read up to", "#End", "#To read"]);
+    let mut table =
+        Table::new("Partitions", &["Topic", "#Partition", "#Committed up to", "#Read up to", "#End", "#To read"]);
     for partition in &context.status.partitions {
         let next = committed.and_then(|offsets| offsets.get(&(partition.topic, partition.partition))).copied();
         table.rows.push(vec![

@@ -59,7 +59,8 @@ pub fn page(context: &Context<'_>) -> Page {
 fn kpis(context: &Context<'_>) -> Vec<Tile> {
     let outcomes = context.snapshot.metric("data_quality").and_then(|metric| metric.document("outcomes"));
     let number = |name: &str| outcomes.and_then(|outcomes| outcomes.count(name)).map(i128::from);
-    let total = outcomes.map(|outcomes| outcomes.iter().filter_map(|(name, _)| outcomes.count(name)).map(i128::from).sum::<i128>());
+    let total = outcomes
+        .map(|outcomes| outcomes.iter().filter_map(|(name, _)| outcomes.count(name)).map(i128::from).sum::<i128>());
     let shown = |number: Option<i128>| number.map_or_else(|| MISSING.to_owned(), count);
     let part = |name: &str| match (number(name), total) {
         (Some(part), Some(total)) if total > 0 => share(part, total),
@@ -68,7 +69,11 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     let mut tiles = vec![Tile::new("Records", shown(total), "Every record has exactly one outcome")];
     for (name, title, meaning) in [
         ("accepted", "Accepted", "Counted in every view"),
-        ("correction", "Corrections", "A known transaction with other content: the old row taken back, the new one counted"),
+        (
+            "correction",
+            "Corrections",
+            "A known transaction with other content: the old row taken back, the new one counted",
+        ),
         ("duplicate", "Duplicates", "A known transaction with the same content: no effect"),
         ("cancelled", "Cancelled", "A tombstone: old rows taken back"),
         ("late", "Late", "Older than the correction window: a dead letter"),
@@ -93,10 +98,15 @@ fn newest_letters(context: &Context<'_>) -> Result<Vec<Letter>, String> {
         limit: Some(LETTERS_MAX),
         ..Query::default()
     };
-    let (_, mut answers) = context.feed.ask(vec![query]).map_err(|failure| format!("The dead letters cannot be read: {failure}."))?;
+    let (_, mut answers) =
+        context.feed.ask(vec![query]).map_err(|failure| format!("The dead letters cannot be read: {failure}."))?;
     let epoch = i64::try_from(context.snapshot.epoch()).unwrap_or(i64::MAX);
     let letters = answers.pop().unwrap_or_default();
-    Ok(letters.iter().filter(|letter| letter.count("epoch").is_none_or(|at| at <= epoch)).map(|row| letter(context, row)).collect())
+    Ok(letters
+        .iter()
+        .filter(|letter| letter.count("epoch").is_none_or(|at| at <= epoch))
+        .map(|row| letter(context, row))
+        .collect())
 }
 
 fn letter(context: &Context<'_>, row: &Document) -> Letter {

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::dashboard::format::{count, duration};
 use crate::dashboard::rows::Record as _;
-use crate::status::{Phase, PartitionStatus};
+use crate::status::{PartitionStatus, Phase};
 
 /// Data that are behind by less than this are live, whatever still waits.
 const LIVE_WITHIN: i64 = 5_000;
@@ -42,7 +42,10 @@ fn state(context: &Context<'_>) -> (&'static str, &'static str, &'static str, St
     if let Some(problem) = status.source_problem.as_ref().or(status.store_problem.as_ref()) {
         return stalled(format!("since {}: {}", clock.time(problem.since), problem.text));
     }
-    let data = context.snapshot.as_of().map_or_else(|| "no data yet".to_owned(), |as_of| format!("data through {}", clock.full(as_of)));
+    let data = context
+        .snapshot
+        .as_of()
+        .map_or_else(|| "no data yet".to_owned(), |as_of| format!("data through {}", clock.full(as_of)));
     if context.settings.read_only {
         let committed = context.snapshot.progress.as_ref().and_then(|progress| progress.committed_at);
         return match committed {
@@ -60,18 +63,26 @@ fn state(context: &Context<'_>) -> (&'static str, &'static str, &'static str, St
     }
     match status.phase {
         Phase::Starting => ("waiting", "○", "STARTING", "connecting to the source and the store".to_owned()),
-        Phase::Rebuilding => {
-            ("busy", "◐", "REBUILDING", format!("reading again what is committed{}", progress(&status.partitions, status.records_per_second)))
-        }
+        Phase::Rebuilding => (
+            "busy",
+            "◐",
+            "REBUILDING",
+            format!("reading again what is committed{}", progress(&status.partitions, status.records_per_second)),
+        ),
         Phase::CatchingUp => ("busy", "◐", "CATCHING UP", catching_up(context, &data)),
         Phase::Stopping => ("waiting", "‖", "STOPPING", format!("committing what was read; {data}")),
         Phase::Live => {
             let silent = status.committed_at.map_or(0, |committed| context.now.saturating_sub(committed));
-            let holder = status.partitions.iter().max_by_key(|partition| partition.lag()).filter(|partition| partition.lag() > Some(0));
+            let holder = status
+                .partitions
+                .iter()
+                .max_by_key(|partition| partition.lag())
+                .filter(|partition| partition.lag() > Some(0));
             match holder {
-                Some(_) if silent >= STALLED_AFTER => {
-                    stalled(format!("{data}; records wait, but nothing was committed for {}", duration(silent / 10_000 * 10_000)))
-                }
+                Some(_) if silent >= STALLED_AFTER => stalled(format!(
+                    "{data}; records wait, but nothing was committed for {}",
+                    duration(silent / 10_000 * 10_000)
+                )),
                 Some(holder) if silent >= LIVE_WITHIN => {
                     let lag = holder.lag().unwrap_or(0);
                     let about = format!(
@@ -103,7 +114,11 @@ fn progress(partitions: &[PartitionStatus], rate: f64) -> String {
     let left = there - read;
     let mut text = format!(" ({} %", read * 100 / there);
     if rate.is_finite() && rate >= 1.0 && left > 0 {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a rough length of time; the cast saturates")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "a rough length of time; the cast saturates"
+        )]
         let millis = (left as f64 / rate * 1_000.0) as i64;
         text.push_str(&format!(", about {} left", duration(millis.max(1_000) / 1_000 * 1_000)));
     }
@@ -114,9 +129,7 @@ fn progress(partitions: &[PartitionStatus], rate: f64) -> String {
 fn catching_up(context: &Context<'_>, data: &str) -> String {
     let status = &context.status;
     let progress = progress(&status.partitions, status.records_per_second);
-    format!("{}; {data}", progress.trim_start_matches(" (").trim_end_matches(')'))
-        .trim_start_matches("; ")
-        .to_owned()
+    format!("{}; {data}", progress.trim_start_matches(" (").trim_end_matches(')')).trim_start_matches("; ").to_owned()
 }
 
 fn facts(context: &Context<'_>, epoch: u64) -> Vec<String> {

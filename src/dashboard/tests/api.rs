@@ -9,9 +9,12 @@ fn metrics_are_by_name_with_money_as_text() {
     let body = Bench::shop().json("/api/v1/metrics");
     assert_eq!(body["epoch"], 812);
     assert_eq!(body["as_of"], "2026-03-05T12:31:07.000Z");
-    assert_eq!(body["metrics"]["sales_last_hour"], serde_json::json!({
-        "transactions": 1_024, "units": 2_048, "revenue": "48211.3400", "average_order_value": "47.0813",
-    }));
+    assert_eq!(
+        body["metrics"]["sales_last_hour"],
+        serde_json::json!({
+            "transactions": 1_024, "units": 2_048, "revenue": "48211.3400", "average_order_value": "47.0813",
+        })
+    );
     assert_eq!(body["metrics"]["top_products_last_hour"]["products"][0]["product_id"], "PROD-0042");
     assert_eq!(body["metrics"]["data_quality"]["outcomes"]["quarantined"], 0);
 }
@@ -19,14 +22,23 @@ fn metrics_are_by_name_with_money_as_text() {
 #[test]
 fn view_rows_are_documents() {
     let bench = Bench::shop();
-    let body = bench.json("/api/v1/views/sales_by_category?granularity=minute&from=2026-03-05T12:30:00Z&to=1772713860000&key=electronics");
+    let body = bench.json(
+        "/api/v1/views/sales_by_category?granularity=minute&from=2026-03-05T12:30:00Z&to=1772713860000&key=electronics",
+    );
     assert_eq!(body["epoch"], 812);
-    assert_eq!((&body["type"], &body["granularity"], &body["count"]), (&"sales_by_category".into(), &"minute".into(), &1.into()));
+    assert_eq!(
+        (&body["type"], &body["granularity"], &body["count"]),
+        (&"sales_by_category".into(), &"minute".into(), &1.into())
+    );
     let row = &body["rows"][0];
     assert_eq!(row["timestamp"], "2026-03-05T12:30:00.000Z");
     assert_eq!(row["window_end"], "2026-03-05T12:31:00.000Z");
     assert_eq!(row["key"], serde_json::json!({"category": "electronics"}));
-    assert!(row["revenue"].as_str().is_some_and(|text| text.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 4)));
+    assert!(
+        row["revenue"]
+            .as_str()
+            .is_some_and(|text| text.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 4))
+    );
     assert!(row["transactions"].is_i64() && row["final"] == false && row["epoch"] == 812);
 }
 
@@ -34,16 +46,24 @@ fn view_rows_are_documents() {
 fn parts_add_up_to_the_whole() {
     let bench = Bench::shop();
     let sum = |target: &str| -> i64 {
-        bench.json(target)["rows"].as_array().map_or(0, |rows| rows.iter().filter_map(|row| row["transactions"].as_i64()).sum())
+        bench.json(target)["rows"]
+            .as_array()
+            .map_or(0, |rows| rows.iter().filter_map(|row| row["transactions"].as_i64()).sum())
     };
     let range = "granularity=minute&from=2026-03-05T11:32:00Z";
-    assert_eq!(sum(&format!("/api/v1/views/sales_by_category?{range}")), sum(&format!("/api/v1/views/sales_total?{range}")));
+    assert_eq!(
+        sum(&format!("/api/v1/views/sales_by_category?{range}")),
+        sum(&format!("/api/v1/views/sales_total?{range}"))
+    );
 }
 
 #[test]
 fn a_limit_keeps_the_newest_and_says_so() {
     let bench = Bench::shop();
-    for target in ["/api/v1/views/sales_total?granularity=minute&limit=2", "/api/v1/views/sales_total?granularity=minute&limit=2&from=0"] {
+    for target in [
+        "/api/v1/views/sales_total?granularity=minute&limit=2",
+        "/api/v1/views/sales_total?granularity=minute&limit=2&from=0",
+    ] {
         let body = bench.json(target);
         assert_eq!((&body["count"], &body["truncated"]), (&2.into(), &true.into()), "{target}");
         assert_eq!(body["rows"][1]["timestamp"], "2026-03-05T12:31:00.000Z");
@@ -56,7 +76,8 @@ fn rows_from_the_store_and_from_the_snapshot_are_the_same() {
     let bench = Bench::shop();
     let held = bench.json("/api/v1/views/sales_by_store?granularity=hour&from=2026-03-04T13:00:00Z");
     let reads = bench.store.lock().reads;
-    let asked = bench.json("/api/v1/views/sales_by_store?from=2026-03-04T13:00:00Z&granularity=hour&to=2026-03-06T00:00:00Z");
+    let asked =
+        bench.json("/api/v1/views/sales_by_store?from=2026-03-04T13:00:00Z&granularity=hour&to=2026-03-06T00:00:00Z");
     assert_eq!(bench.store.lock().reads, reads, "the snapshot has these rows");
     assert_eq!(held["rows"], asked["rows"]);
     let older = bench.json("/api/v1/views/sales_by_product?granularity=hour");
@@ -82,7 +103,13 @@ fn the_present_can_be_asked_for_too() {
 #[test]
 fn a_view_of_the_users_own_is_found_by_its_rows() {
     let store = shop(812);
-    store.lock().documents.push(view("sales_by_region", "hour", AS_OF - AS_OF % 3_600_000, &[("region", "north")], sales(3, 10)));
+    store.lock().documents.push(view(
+        "sales_by_region",
+        "hour",
+        AS_OF - AS_OF % 3_600_000,
+        &[("region", "north")],
+        sales(3, 10),
+    ));
     let bench = Bench::new(store, true);
     assert_eq!(bench.json("/api/v1/views/sales_by_region?granularity=hour&key=north")["count"], 1);
     assert_eq!(bench.json("/api/v1/views/sales_by_region?granularity=hour&key=south")["count"], 0);
@@ -108,7 +135,11 @@ fn bad_parameters_are_refused_with_words() {
         "/charts/history.svg?type=stock",
     ] {
         let response = bench.get(target);
-        assert_eq!((response.status, response.content_type), (400, "application/problem+json; charset=utf-8"), "{target}");
+        assert_eq!(
+            (response.status, response.content_type),
+            (400, "application/problem+json; charset=utf-8"),
+            "{target}"
+        );
         let body: serde_json::Value = serde_json::from_str(&text(&response)).expect("JSON");
         assert_eq!(body["status"], 400);
         assert!(body["detail"].as_str().is_some_and(|detail| detail.len() > 20), "{target}: {body}");
@@ -143,7 +174,10 @@ fn csv_says_the_same_as_json() {
 fn a_formula_in_a_label_is_text_in_csv() {
     let store = Shared::default();
     store.lock().progress = Some(super::fixture::progress(1));
-    let fields = vec![("product_id".to_owned(), Value::Text("=HYPERLINK(\"http://evil\")".to_owned())), ("current_stock".to_owned(), Value::Int(-4))];
+    let fields = vec![
+        ("product_id".to_owned(), Value::Text("=HYPERLINK(\"http://evil\")".to_owned())),
+        ("current_stock".to_owned(), Value::Int(-4)),
+    ];
     store.lock().documents = vec![real_time("stock|=x", "stock", fields)];
     let csv = Bench::new(store, true).text("/api/v1/views/stock?format=csv");
     assert!(csv.contains("\"'=HYPERLINK(\"\"http://evil\"\")\",-4,"), "{csv}");
@@ -181,7 +215,11 @@ fn charts_are_files_of_one_epoch() {
         "history.svg?type=sales_by_store&measure=units&granularity=hour",
     ] {
         let response = bench.get(&format!("/charts/{target}"));
-        assert_eq!((response.status, response.content_type, response.epoch), (200, "image/svg+xml; charset=utf-8", Some(812)), "{target}");
+        assert_eq!(
+            (response.status, response.content_type, response.epoch),
+            (200, "image/svg+xml; charset=utf-8", Some(812)),
+            "{target}"
+        );
         let svg = text(&response);
         roxmltree::Document::parse(&svg).unwrap_or_else(|error| panic!("{target}: {error}"));
         assert!(svg.len() < 40_000 && !svg.contains("NaN"), "{target}");

@@ -12,8 +12,10 @@ fn commit(bench: &Bench, epoch: u64) {
     {
         let mut store = bench.store.lock();
         store.progress = Some(progress(epoch));
-        let metric = store.documents.iter_mut().find(|document| document.id == "metric|sales_last_hour").expect("the metric");
-        metric.fields.iter_mut().find(|field| field.0 == "revenue").expect("revenue").1 = Value::money(i128::from(epoch) * 10_000);
+        let metric =
+            store.documents.iter_mut().find(|document| document.id == "metric|sales_last_hour").expect("the metric");
+        metric.fields.iter_mut().find(|field| field.0 == "revenue").expect("revenue").1 =
+            Value::money(i128::from(epoch) * 10_000);
     }
     bench.status.update(|status| status.epoch = epoch);
 }

@@ -181,15 +181,9 @@ pub fn live(status: &Status, epoch: u64) {
 }
 
 pub fn progress(epoch: u64) -> Progress {
-    let offsets = Topic::ALL.into_iter().flat_map(|topic| (0..3).map(move |partition| ((topic, partition), 137_812))).collect();
-    Progress {
-        epoch,
-        as_of: Some(AS_OF),
-        offsets,
-        committed_at: Some(now()),
-        instance: "till-1".to_owned(),
-        fence: 3,
-    }
+    let offsets =
+        Topic::ALL.into_iter().flat_map(|topic| (0..3).map(move |partition| ((topic, partition), 137_812))).collect();
+    Progress { epoch, as_of: Some(AS_OF), offsets, committed_at: Some(now()), instance: "till-1".to_owned(), fence: 3 }
 }
 
 /// A view's document, with its `_id` as the contract builds it.
@@ -260,10 +254,26 @@ fn wave(n: i64, around: i64) -> i64 {
 
 const CATEGORIES: [(&str, i64); 6] =
     [("electronics", 34), ("home & kitchen", 22), ("clothing", 18), ("sports", 12), ("books", 8), ("toys", 6)];
-const TYPES: [(&str, i64); 7] =
-    [("page_view", 48), ("search", 17), ("add_to_cart", 12), ("login", 10), ("logout", 6), ("checkout", 4), ("purchase", 3)];
+const TYPES: [(&str, i64); 7] = [
+    ("page_view", 48),
+    ("search", 17),
+    ("add_to_cart", 12),
+    ("login", 10),
+    ("logout", 6),
+    ("checkout", 4),
+    ("purchase", 3),
+];
 const PRODUCTS: [&str; 10] = [
-    "PROD-0042", "PROD-0007", "PROD-0113", "PROD-0001", "PROD-0256", "PROD-0078", "PROD-0019", "PROD-0305", "PROD-0150", "PROD-0064",
+    "PROD-0042",
+    "PROD-0007",
+    "PROD-0113",
+    "PROD-0001",
+    "PROD-0256",
+    "PROD-0078",
+    "PROD-0019",
+    "PROD-0305",
+    "PROD-0150",
+    "PROD-0064",
 ];
 
 /// A shop at an epoch: two hours of minutes, two days of hours, a month of days, stock, alerts, dead letters.
@@ -282,7 +292,9 @@ pub fn shop(epoch: u64) -> Shared {
 
 fn windows() -> Vec<Document> {
     let mut documents = Vec::new();
-    for (granularity, count, size) in [(Granularity::Minute, 130, 22), (Granularity::Hour, 60, 1_150), (Granularity::Day, 35, 26_000)] {
+    for (granularity, count, size) in
+        [(Granularity::Minute, 130, 22), (Granularity::Hour, 60, 1_150), (Granularity::Day, 35, 26_000)]
+    {
         let last = granularity.floor(AS_OF);
         for n in 0..count {
             let start = last - n * granularity.millis();
@@ -301,20 +313,35 @@ fn windows() -> Vec<Document> {
                 let revenue = i128::from(part) * (31 + i128::from(n % 13) + i128::from(share)) * 9_987;
                 whole = (whole.0 + part, whole.1 + revenue);
                 if part > 0 {
-                    documents.push(view("sales_by_category", name, start, &[("category", category)], sales(part, revenue)));
+                    documents.push(view(
+                        "sales_by_category",
+                        name,
+                        start,
+                        &[("category", category)],
+                        sales(part, revenue),
+                    ));
                 }
             }
             documents.push(view("sales_total", name, start, &[], sales(whole.0, whole.1)));
             for (index, store) in ["store_01", "store_02", "store_03", "store_04"].into_iter().enumerate() {
                 let divisor = 2i64 << index;
-                documents.push(view("sales_by_store", name, start, &[("store_id", store)], sales(whole.0 / divisor, whole.1 / i128::from(divisor))));
+                documents.push(view(
+                    "sales_by_store",
+                    name,
+                    start,
+                    &[("store_id", store)],
+                    sales(whole.0 / divisor, whole.1 / i128::from(divisor)),
+                ));
             }
             for (method, divisor) in [("credit_card", 2), ("paypal", 4), ("debit_card", 5), ("gift_card", 20)] {
                 let part = sales(whole.0 / divisor, whole.1 / i128::from(divisor));
                 documents.push(view("sales_by_payment_method", name, start, &[("payment_method", method)], part));
             }
             for (kind, share) in TYPES {
-                let fields = vec![int("events", events * share / 100 + 1), ("amount".to_owned(), Value::money(if kind == "purchase" { 990_000 } else { 0 }))];
+                let fields = vec![
+                    int("events", events * share / 100 + 1),
+                    ("amount".to_owned(), Value::money(if kind == "purchase" { 990_000 } else { 0 })),
+                ];
                 documents.push(view("activity_by_type", name, start, &[("activity_type", kind)], fields));
             }
             if granularity != Granularity::Minute {
@@ -350,7 +377,13 @@ fn metrics() -> Vec<Document> {
         metric("top_products_last_24h", products(23)),
         metric(
             "inventory_summary",
-            vec![int("products", 300), int("rows", 900), int("units", 148_220), int("out_of_stock", 2), int("low_stock", 9)],
+            vec![
+                int("products", 300),
+                int("rows", 900),
+                int("units", 148_220),
+                int("out_of_stock", 2),
+                int("low_stock", 9),
+            ],
         ),
         metric(
             "data_quality",
@@ -358,7 +391,14 @@ fn metrics() -> Vec<Document> {
                 (
                     "outcomes".to_owned(),
                     counts(
-                        &[("accepted", 1_231_000), ("correction", 4_120), ("duplicate", 4_870), ("cancelled", 310), ("late", 3), ("rejected", 8)],
+                        &[
+                            ("accepted", 1_231_000),
+                            ("correction", 4_120),
+                            ("duplicate", 4_870),
+                            ("cancelled", 310),
+                            ("late", 3),
+                            ("rejected", 8),
+                        ],
                         Outcome::ALL.iter().map(|outcome| outcome.name()).collect(),
                     ),
                 ),
@@ -396,14 +436,32 @@ fn stock_and_alerts() -> Vec<Document> {
         ));
         if stock <= level {
             let (kind, severity) = if stock <= 0 { ("out_of_stock", "critical") } else { ("low_stock", "warning") };
-            documents.push(alert(kind, severity, &product, &warehouse, stock, level, AS_OF - (n + 1) * 412_000, n == 9));
+            documents.push(alert(
+                kind,
+                severity,
+                &product,
+                &warehouse,
+                stock,
+                level,
+                AS_OF - (n + 1) * 412_000,
+                n == 9,
+            ));
         }
     }
     documents
 }
 
 #[expect(clippy::too_many_arguments, reason = "a document with that many fields")]
-fn alert(kind: &str, severity: &str, product: &str, warehouse: &str, stock: i64, level: i64, opened: Millis, resolved: bool) -> Document {
+fn alert(
+    kind: &str,
+    severity: &str,
+    product: &str,
+    warehouse: &str,
+    stock: i64,
+    level: i64,
+    opened: Millis,
+    resolved: bool,
+) -> Document {
     let mut fields = vec![
         text_field("kind", kind),
         text_field("severity", severity),

@@ -51,7 +51,17 @@ fn every_page_renders_with_data_without_and_in_any_zone() {
 #[test]
 fn the_overview_shows_the_numbers_of_the_store() {
     let page = Bench::shop().text("/");
-    for words in ["$48.2k", "1,024", "$47.08", "$1.23M", "24,711 transactions", "PROD-0042", "home &#38; kitchen", "DEMO DATA", "epoch 812"] {
+    for words in [
+        "$48.2k",
+        "1,024",
+        "$47.08",
+        "$1.23M",
+        "24,711 transactions",
+        "PROD-0042",
+        "home &#38; kitchen",
+        "DEMO DATA",
+        "epoch 812",
+    ] {
         assert!(page.contains(words), "{words}");
     }
     for chart in ["revenue", "top-products", "revenue-by-category", "activity-by-type", "stock-levels"] {
@@ -89,7 +99,14 @@ fn zero_is_zero_and_missing_is_a_dash() {
 
 #[test]
 fn labels_from_the_stream_stay_text() {
-    let hostile = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "' onclick='x", "\u{202E}\u{1}\u{0}", "{{7*7}}", "🛒\u{FFFE}"];
+    let hostile = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "' onclick='x",
+        "\u{202E}\u{1}\u{0}",
+        "{{7*7}}",
+        "🛒\u{FFFE}",
+    ];
     let long = "y".repeat(300);
     for name in hostile.into_iter().chain([long.as_str()]) {
         let store = shop(812);
@@ -99,17 +116,42 @@ fn labels_from_the_stream_stay_text() {
             inner.documents.retain(|document| document.id.starts_with("metric"));
             inner.documents.push(view("sales_total", "minute", start, &[], sales(2, 90_000)));
             inner.documents.push(view("sales_by_category", "minute", start, &[("category", name)], sales(2, 90_000)));
-            inner.documents.push(view("activity_by_type", "minute", start, &[("activity_type", name)], vec![("events".into(), Value::Int(4))]));
+            inner.documents.push(view(
+                "activity_by_type",
+                "minute",
+                start,
+                &[("activity_type", name)],
+                vec![("events".into(), Value::Int(4))],
+            ));
             for (kind, severity) in [("out_of_stock", "critical"), (name, name)] {
-                let fields: Vec<(String, Value)> = [("kind", kind), ("severity", severity), ("product_id", name), ("warehouse_id", name), ("message", name), ("state", "open"), ("category", name), ("status", name)]
-                    .into_iter()
-                    .map(|(field, text)| (field.to_owned(), Value::Text(text.to_owned())))
-                    .collect();
+                let fields: Vec<(String, Value)> = [
+                    ("kind", kind),
+                    ("severity", severity),
+                    ("product_id", name),
+                    ("warehouse_id", name),
+                    ("message", name),
+                    ("state", "open"),
+                    ("category", name),
+                    ("status", name),
+                ]
+                .into_iter()
+                .map(|(field, text)| (field.to_owned(), Value::Text(text.to_owned())))
+                .collect();
                 inner.documents.push(real_time(&format!("alert|{kind}"), "alert", fields.clone()));
                 inner.documents.push(real_time(&format!("stock|{kind}"), "stock", fields));
             }
-            let letter = |value: &str| vec![("reason".to_owned(), Value::Text(value.to_owned())), ("detail".to_owned(), Value::Text(value.to_owned())), ("value".to_owned(), Value::Bytes(value.as_bytes().to_vec()))];
-            inner.documents.push(Document { collection: crate::document::Collection::DeadLetters, id: "x".into(), fields: letter(name) });
+            let letter = |value: &str| {
+                vec![
+                    ("reason".to_owned(), Value::Text(value.to_owned())),
+                    ("detail".to_owned(), Value::Text(value.to_owned())),
+                    ("value".to_owned(), Value::Bytes(value.as_bytes().to_vec())),
+                ]
+            };
+            inner.documents.push(Document {
+                collection: crate::document::Collection::DeadLetters,
+                id: "x".into(),
+                fields: letter(name),
+            });
         }
         let bench = Bench::new(store, false);
         live(&bench.status, 812);
@@ -118,7 +160,10 @@ fn labels_from_the_stream_stay_text() {
             check_markup(path, &fragment);
             assert!(!fragment.contains("<img"), "{path}");
         }
-        let history = bench.text(&format!("/history?type=sales_by_category&key={}", form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>()));
+        let history = bench.text(&format!(
+            "/history?type=sales_by_category&key={}",
+            form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>()
+        ));
         assert!(!history.contains("<script>alert") && !history.contains("<img src=x"), "{history}");
         for chart in ["revenue-by-category", "activity-by-type", "stock-levels"] {
             let svg = bench.text(&format!("/charts/{chart}.svg"));
@@ -149,7 +194,8 @@ fn the_status_line_has_the_words_for_each_state() {
     bench.status.update(|status| status.committed_at = status.committed_at.map(|at| at - 120_000));
     assert!(line().contains("STALLED"), "{}", line());
     bench.status.update(|status| {
-        status.source_problem = Some(Problem { since: AS_OF, text: "Kafka at localhost:9092 cannot be reached".to_owned() });
+        status.source_problem =
+            Some(Problem { since: AS_OF, text: "Kafka at localhost:9092 cannot be reached".to_owned() });
     });
     assert!(line().contains("STALLED") && line().contains("since 12:31:07 UTC: Kafka at localhost:9092"), "{}", line());
 }
@@ -187,7 +233,8 @@ fn only_panels_with_other_content_have_another_hash() {
     }
     bench.status.update(|status| status.epoch = 813);
     let after = hashes(&bench.text("/?fragment=1"));
-    let changed: Vec<&String> = after.iter().filter(|(name, hash)| before.get(*name) != Some(hash)).map(|(name, _)| name).collect();
+    let changed: Vec<&String> =
+        after.iter().filter(|(name, hash)| before.get(*name) != Some(hash)).map(|(name, _)| name).collect();
     assert_eq!(changed, ["status", "stock-levels"]);
 }
 
@@ -200,7 +247,11 @@ fn bad_parameters_of_history_are_named_and_answered_with_defaults() {
     }
     let swapped = bench.text("/history?from=2026-03-05T12:00&to=2026-03-04T12:00&range=custom");
     assert!(swapped.contains("exchanged") && swapped.contains("figure-history"));
-    for extreme in ["from=1970-01-01T00:00&to=9999-12-31T23:59&granularity=minute&range=custom", "from=0&to=0&range=custom", "to=0&range=custom"] {
+    for extreme in [
+        "from=1970-01-01T00:00&to=9999-12-31T23:59&granularity=minute&range=custom",
+        "from=0&to=0&range=custom",
+        "to=0&range=custom",
+    ] {
         assert_eq!(bench.get(&format!("/history?{extreme}")).status, 200, "{extreme}");
     }
 }
@@ -221,7 +272,11 @@ fn unknown_addresses_are_not_found() {
     assert_eq!((page.status, page.content_type), (404, "text/html; charset=utf-8"));
     for target in ["/api/v1/nothing", "/api/v2", "/charts/nothing.svg", "/charts/revenue"] {
         let response = bench.get(target);
-        assert_eq!((response.status, response.content_type), (404, "application/problem+json; charset=utf-8"), "{target}");
+        assert_eq!(
+            (response.status, response.content_type),
+            (404, "application/problem+json; charset=utf-8"),
+            "{target}"
+        );
     }
 }
 
