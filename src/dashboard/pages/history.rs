@@ -166,8 +166,8 @@ fn wish(context: &Context<'_>, notices: &mut Vec<Notice>) -> Wish {
 fn granularity(context: &Context<'_>, kind: &Kind, span: Millis, notices: &mut Vec<Notice>) -> Granularity {
     let automatic = || {
         let wanted = match span {
-            ..=21_600_000 => Granularity::Minute,
-            ..=864_000_000 => Granularity::Hour,
+            span if span <= 6 * HOUR => Granularity::Minute,
+            span if span <= 240 * HOUR => Granularity::Hour,
             _ => Granularity::Day,
         };
         kind.granularities.iter().copied().find(|granularity| *granularity >= wanted).unwrap_or(Granularity::Day)

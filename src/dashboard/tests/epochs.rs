@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::fixture::{Bench, live, progress, shop, text};
+use super::fixture::{Bench, live, progress, text};
+use super::shop::shop;
 use crate::document::Value;
 
 /// Commits an epoch in which last hour's revenue is `epoch` units.
