@@ -93,8 +93,7 @@ fn past_hour(context: &Context<'_>, kind_name: &str, name: &str) -> (String, Opt
         values[..values.len().saturating_sub(1)].iter().flatten().fold(0, |sum: i128, value| sum.saturating_add(*value))
     };
     let whole_hour = earlier.complete && earlier.oldest.is_some_and(|oldest| oldest <= windows.before().first);
-    let compared = whole_hour
-        .then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
+    let compared = whole_hour.then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
     (svg, compared)
 }
 
