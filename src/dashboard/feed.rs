@@ -268,15 +268,15 @@ impl Reading {
     /// The store's present, or nothing if it is the newest snapshot already.
     fn next_snapshot(&mut self, history: &History) -> Result<Option<Snapshot>, ReadFailure> {
         let newest = history.snapshots.first();
-        if self.shared.read_only
-            && let Some(newest) = newest
-        {
+        let mut hint = newest.and_then(|newest| newest.as_of());
+        if newest.is_none() || self.shared.read_only {
             let (progress, _) = self.read(&[])?;
-            if progress == newest.progress {
-                return Ok(None);
+            match newest {
+                Some(newest) if progress == newest.progress => return Ok(None),
+                Some(_) => {}
+                None => hint = progress.and_then(|progress| progress.as_of),
             }
         }
-        let hint = newest.and_then(|newest| newest.as_of());
         let (progress, answers) = self.read(&queries(hint))?;
         let as_of = progress.as_ref().and_then(|progress| progress.as_of);
         if hint.is_some() && as_of < hint {

@@ -84,7 +84,7 @@ fn grouped(number: u128) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -167,7 +167,10 @@ pub fn share(part: i128, whole: i128) -> String {
     }
     let negative = (part < 0) != (whole < 0) && part != 0;
     let hundredths = rounded(part.unsigned_abs().saturating_mul(10_000), whole.unsigned_abs());
-    let minus = if negative && hundredths > 0 { MINUS.to_string() } else { String::new() };
+    if hundredths == 0 && part != 0 {
+        return "<0.01 %".to_owned();
+    }
+    let minus = if negative { MINUS.to_string() } else { String::new() };
     if hundredths >= 1_000 {
         let tenths = rounded(hundredths, 10);
         format!("{minus}{}.{} %", grouped(tenths / 10), tenths % 10)
@@ -322,6 +325,7 @@ mod tests {
         assert_eq!(count(-3), "−3");
         assert_eq!(share(427, 10_000), "4.27 %");
         assert_eq!(share(1, 3), "33.3 %");
+        assert_eq!(share(1, 1_000_000), "<0.01 %");
         assert_eq!(share(1, 0), MISSING);
         assert_eq!(share(-1, 8), "−12.5 %");
     }

@@ -221,7 +221,7 @@ impl Dashboard {
             return reply::of_now(404, reply::HTML, page.html);
         }
         let said = notice.as_ref().map_or("", |notice| notice.text.as_str());
-        let key = format!("{path}?{}|{}|{said}", request.normalised_query(), pages::status_text(&context));
+        let key = format!("{path}?{}|{}|{said}", request.normalised_query(), pages::status_text(path, &context));
         self.cache.get_or(context.snapshot.epoch(), &key, || {
             let fragment = request.parameter("fragment") == Some("1");
             match pages::render(path, &context, fragment, notice.into_iter().collect()) {

@@ -78,7 +78,7 @@ impl Windows {
 pub struct Slice<'a> {
     /// The rows, by window.
     pub rows: Vec<&'a Document>,
-    /// The oldest window there is, where that is known; nothing before it is zero.
+    /// The oldest window there is, where that is known; before it, nothing is not zero.
     pub oldest: Option<Millis>,
     /// Whether no row of the range is missing.
     pub complete: bool,

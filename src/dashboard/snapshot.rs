@@ -59,6 +59,8 @@ pub struct Holding {
     granularity: Granularity,
     /// From this window start on nothing is missing; absent when nothing is missing at all.
     since: Option<Millis>,
+    /// The oldest window there is, whether held or not.
+    first: Option<Millis>,
     /// By window, then by `_id`.
     documents: Vec<Document>,
 }
@@ -72,12 +74,9 @@ impl Holding {
         })
     }
 
-    /// The start of the oldest window there is, if it is known to be the oldest.
-    pub fn oldest(&self) -> Option<Millis> {
-        if self.since.is_some() {
-            return None;
-        }
-        self.documents.first().and_then(|document| document.time("timestamp"))
+    /// The start of the oldest window there is, whether it is held or not.
+    pub const fn oldest(&self) -> Option<Millis> {
+        self.first
     }
 }
 
@@ -117,8 +116,8 @@ fn alerts_query(equals: &[(&str, &str)], newest: &str, limit: usize) -> Query {
     }
 }
 
-/// Everything a snapshot is built from, as one read. With a `hint` of where `as_of` is at least, older windows
-/// than a snapshot shows are not asked for.
+/// Everything a snapshot is built from, as one read. `hint` is where `as_of` is at least: older windows than a
+/// snapshot shows are not asked for, but for the oldest of all, so that "nothing yet" and "nothing sold" differ.
 pub fn queries(hint: Option<Millis>) -> Vec<Query> {
     let mut queries = vec![metrics_query()];
     for severity in SEVERITIES {
@@ -133,14 +132,19 @@ pub fn queries(hint: Option<Millis>) -> Vec<Query> {
         ..Query::default()
     });
     for plan in PLANS {
-        queries.push(Query {
+        let all = Query {
             collection: Some(Collection::AggregatedData),
             type_is: Some(plan.kind.to_owned()),
             granularity: Some(plan.granularity.name().to_owned()),
+            ..Query::default()
+        };
+        // In the order of `_id`, which is that of windows.
+        queries.push(Query { limit: Some(1), ..all.clone() });
+        queries.push(Query {
             from: hint.map(|as_of| plan.from(as_of)),
             order: vec![("timestamp".to_owned(), true)],
             limit: Some(plan.limit),
-            ..Query::default()
+            ..all
         });
     }
     queries
@@ -187,8 +191,10 @@ impl Snapshot {
         let holdings = PLANS
             .iter()
             .map(|plan| {
+                let first = next().first().and_then(|document| document.time("timestamp"));
                 let mut documents = next();
-                let asked = hint.map(|as_of| plan.from(as_of));
+                // What was not asked for does not exist where the oldest window is later.
+                let asked = hint.map(|as_of| plan.from(as_of)).filter(|from| first.is_some_and(|first| first < *from));
                 let oldest = documents.iter().filter_map(|document| document.time("timestamp")).min();
                 // Where the limit cut, the oldest window may have lost rows.
                 let since = match oldest {
@@ -199,7 +205,11 @@ impl Snapshot {
                     _ => asked,
                 };
                 documents.sort_by(|a, b| a.time("timestamp").cmp(&b.time("timestamp")).then_with(|| a.id.cmp(&b.id)));
+<<<<<<< HEAD
                 Holding { kind: plan.kind, granularity: plan.granularity, since, documents }
+=======
+                Holding { kind: plan.kind, granularity: plan.granularity, since, first, documents }
+>>>>>>> pages
             })
             .collect();
         Snapshot { progress, metrics, open_alerts, resolved_alerts, stock, holdings }

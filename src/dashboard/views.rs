@@ -134,8 +134,16 @@ fn held(snapshot: &Snapshot, known: &Kind, request: &ViewRequest) -> Option<Vec<
     let one = request.granularity.map(|granularity| vec![granularity]);
     let mut documents = Vec::new();
     for granularity in one.as_deref().unwrap_or(known.granularities) {
-        let holding = snapshot.covering(known.name, *granularity, request.from)?;
-        documents.extend(holding.between(request.from, request.to).filter(|row| has_key(row, key)).cloned());
+        let rows = |holding: &super::snapshot::Holding| -> Vec<Document> {
+            holding.between(request.from, request.to).filter(|row| has_key(row, key)).cloned().collect()
+        };
+        let Some(holding) = snapshot.covering(known.name, *granularity, request.from) else {
+            // Where more of the newest rows are held than are wanted, older ones would be left out anyway.
+            let newest = snapshot.holding(known.name, *granularity).map(rows).unwrap_or_default();
+            let enough = newest.len() > request.limit && request.granularity.is_some();
+            return enough.then_some(newest);
+        };
+        documents.extend(rows(holding));
     }
     Some(documents)
 }

@@ -26,6 +26,7 @@
   const visibleChart = (figure) => [...figure.querySelectorAll(".chart")].find((chart) => chart.offsetParent !== null);
 
   function showRow(figure, row, speak) {
+    if (shown && shown.id !== figure.id) hideCursor();
     removeCursor(figure);
     const chart = visibleChart(figure);
     const svg = chart && chart.querySelector("svg[data-plot]");
@@ -70,7 +71,6 @@
     const figure = figureOf(event.target);
     const svg = figure && event.target.closest(".chart") && visibleChart(figure)?.querySelector("svg[data-plot]");
     if (!svg) { hideCursor(); return; }
-    if (shown && shown.id !== figure.id) hideCursor();
     const [left, , right] = svg.dataset.plot.split(" ").map(Number);
     const box = svg.getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width * svg.viewBox.baseVal.width - left) / (right - left);
@@ -104,6 +104,11 @@
     });
   }
   quieten(document);
+
+  // Whoever sets an end of the range means it.
+  document.querySelectorAll("form.history input[type=datetime-local]").forEach((input) => {
+    input.addEventListener("input", () => { input.form.elements.range.value = "custom"; });
+  });
 
   // The status is announced when it changes, numbers are not.
   function announce(text) { const region = byId("announce"); if (region) region.textContent = text; }

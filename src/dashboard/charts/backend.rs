@@ -40,6 +40,19 @@ pub enum Stroke {
     Dashed,
     /// The line of a series that has its own dash pattern.
     Series(usize),
+    /// The upper edge of a filled band.
+    Edge,
+}
+
+impl Stroke {
+    /// The dash pattern: colour is never the only sign. Empty for a line without gaps.
+    pub const fn dashes(self) -> &'static str {
+        match self {
+            Stroke::Solid | Stroke::Edge => "",
+            Stroke::Dashed => "3 4",
+            Stroke::Series(index) => ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 4"][index % 6],
+        }
+    }
 }
 
 /// The backend: writes elements to `out`.
@@ -83,8 +96,11 @@ impl<'a> Svg<'a> {
             let colour = ink.colour(theme);
             let (fill, stroke) = if filled { (colour, "none") } else { ("none", colour) };
             let _ = write!(self.out, " fill=\"{fill}\" stroke=\"{stroke}\"");
-            if class == "area" {
-                self.out.push_str(" fill-opacity=\".16\"");
+            match class {
+                "area" => self.out.push_str(" fill-opacity=\".16\""),
+                "band" => self.out.push_str(" fill-opacity=\".55\""),
+                "pending" => self.out.push_str(" fill-opacity=\".2\""),
+                _ => {}
             }
         }
     }
@@ -108,12 +124,10 @@ impl<'a> Svg<'a> {
             _ => {
                 self.out.push_str("<path");
                 self.paint("line", ink, false);
-                self.out.push_str(" stroke-width=\"2\" stroke-linejoin=\"round\" stroke-linecap=\"round\"");
-                let dashes = match stroke {
-                    Stroke::Solid => "",
-                    Stroke::Dashed => "3 4",
-                    Stroke::Series(index) => DASHES[index % DASHES.len()],
-                };
+                let width = if stroke == Stroke::Edge { "1" } else { "2" };
+                let _ =
+                    write!(self.out, " stroke-width=\"{width}\" stroke-linejoin=\"round\" stroke-linecap=\"round\"");
+                let dashes = stroke.dashes();
                 if !dashes.is_empty() {
                     let _ = write!(self.out, " stroke-dasharray=\"{dashes}\"");
                 }
@@ -123,7 +137,7 @@ impl<'a> Svg<'a> {
         }
     }
 
-    /// A filled shape under a line (`area`) or between two (`band`).
+    /// A filled shape under a line (`area`) or between two (`band`, or `pending` for a bucket in progress).
     pub fn area(&mut self, points: &[BackendCoord], ink: Ink, class: &str) {
         if points.len() > 2 {
             self.out.push_str("<path");
@@ -194,9 +208,6 @@ impl<'a> Svg<'a> {
         self.out.push_str("</text>");
     }
 }
-
-/// The dash pattern of each series' line: colour is never the only sign.
-const DASHES: [&str; 6] = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 4"];
 
 impl DrawingBackend for Svg<'_> {
     type ErrorType = Infallible;

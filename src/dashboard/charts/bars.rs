@@ -57,7 +57,7 @@ pub fn render(frame: &Frame, chart: &Bars) -> String {
     let unit = chart.unit;
     let values =
         chart.bars.iter().flat_map(|bar| [Some(bar.value), bar.threshold]).flatten().map(|value| unit.plotted(value));
-    let x = ValueAxis::over(Range::checked(values, true), unit == Unit::Count);
+    let x = ValueAxis::within(Range::checked(values, true), unit == Unit::Count);
     let rows = chart.bars.len().max(1) as f64;
     let names: Vec<String> = chart.bars.iter().map(|bar| label(&bar.name)).collect();
     let room = name_room(&names, frame.width);

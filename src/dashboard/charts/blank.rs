@@ -18,8 +18,8 @@ pub fn render(frame: &Frame, words: &str) -> String {
         let canvas = plot.plotting_area();
         canvas.draw(&TaggedRule { ends: [(0.0, 0.0), (1.0, 0.0)], ink: Ink::Axis, width: 1 })?;
         canvas.draw(&TaggedText {
-            at: [(0.5, 0.5)],
-            offset: (0, -4 * SUBPIXELS),
+            at: [(0.5, 0.625)],
+            offset: (0, 4 * SUBPIXELS),
             text: words.to_owned(),
             ink: Ink::Muted,
             anchor: HPos::Center,

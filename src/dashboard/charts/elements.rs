@@ -25,13 +25,13 @@ pub struct TaggedPath {
     pub stroke: Stroke,
 }
 
-/// A filled shape: `area` under a single line, `band` between two stacked ones.
+/// A filled shape: `area` under a single line, `band` between two stacked ones, `pending` where it may still grow.
 pub struct TaggedArea {
     /// Its outline.
     pub points: Vec<Point>,
     /// Its colour.
     pub ink: Ink,
-    /// `area` or `band`.
+    /// `area`, `band` or `pending`.
     pub class: &'static str,
 }
 

@@ -40,7 +40,7 @@ pub struct Lines {
     pub series: Vec<Series>,
     /// What is measured.
     pub unit: Unit,
-    /// Whether zero belongs to the axis and the main line's area is filled.
+    /// Whether zero belongs to the axis. The area under a lone line is filled then.
     pub from_zero: bool,
     /// Whether the last bucket can still grow as time goes on.
     pub in_progress: bool,
@@ -48,14 +48,30 @@ pub struct Lines {
     pub clock: Clock,
 }
 
+impl Lines {
+    /// How the line at `index` is drawn.
+    pub fn stroke(&self, index: usize) -> Stroke {
+        match self.series.get(index) {
+            Some(series) if series.faint => Stroke::Dashed,
+            _ => Stroke::Series(index),
+        }
+    }
+}
+
+/// `$75.0k` as `$75k`, `$500.00` as `$500`: round numbers need no decimals on an axis.
+fn without_zeroes(text: &str) -> String {
+    let Some((whole, rest)) = text.split_once('.') else { return text.to_owned() };
+    let decimals = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = rest[..rest.len() - decimals.len()].trim_end_matches('0');
+    if digits.is_empty() { format!("{whole}{decimals}") } else { text.to_owned() }
+}
+
 /// Formatter of a value axis.
 #[expect(clippy::cast_possible_truncation, reason = "an axis ends at 1e30, and i128 beyond")]
 pub fn axis_label(unit: Unit) -> impl Fn(&f64) -> String {
     move |value| {
         let scaled = (value * 10f64.powi(i32::from(unit.scale()))).round() as i128;
-        let text = unit.short(scaled);
-        // Whole amounts need no cents on an axis.
-        text.strip_suffix(".00").map_or_else(|| text.clone(), str::to_owned)
+        without_zeroes(&unit.short(scaled))
     }
 }
 
@@ -102,6 +118,7 @@ pub fn render(frame: &Frame, lines: &Lines) -> String {
         )?;
         let canvas = plot.plotting_area();
         let floor = y.range.low.max(0.0).min(y.range.high);
+        let alone = lines.series.iter().filter(|series| !series.faint).count() == 1;
         for (index, series) in lines.series.iter().enumerate().rev() {
             let points: Vec<Option<Point>> = lines
                 .buckets
@@ -112,15 +129,10 @@ pub fn render(frame: &Frame, lines: &Lines) -> String {
             let current = lines.in_progress && !series.faint && points.len() > 1;
             let settled = if current { &points[..points.len() - 1] } else { &points[..] };
             for points in polylines(&thinned(settled, columns), x, y.range) {
-                if index == 0 && lines.from_zero {
+                if index == 0 && lines.from_zero && alone {
                     canvas.draw(&area_under(&points, floor, series.ink))?;
                 }
-                let stroke = match (series.faint, lines.series.len()) {
-                    (true, _) => Stroke::Dashed,
-                    (false, 1) => Stroke::Solid,
-                    (false, _) => Stroke::Series(index),
-                };
-                canvas.draw(&TaggedPath { points, ink: series.ink, stroke })?;
+                canvas.draw(&TaggedPath { points, ink: series.ink, stroke: lines.stroke(index) })?;
             }
             if current {
                 let tail = &points[points.len() - 2..];

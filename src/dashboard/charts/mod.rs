@@ -35,4 +35,6 @@ pub struct Frame {
     pub height: i32,
     /// How it gets its colours.
     pub paint: Paint,
+    /// Whether it fills whatever box it is put in, its proportions lost.
+    pub stretched: bool,
 }

@@ -75,6 +75,9 @@ pub fn document(frame: &Frame, draw: impl FnOnce(&DrawingArea<Svg<'_>, Shift>) -
          aria-labelledby=\"{id}-t {id}-d\"",
         frame.width, frame.height
     );
+    if frame.stretched {
+        out.push_str(" preserveAspectRatio=\"none\"");
+    }
     if let Ok(window) = &window {
         let _ = write!(
             out,

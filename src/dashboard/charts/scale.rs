@@ -76,6 +76,13 @@ impl ValueAxis {
         let range = Range { low: first * step, high: (first + steps as f64) * step };
         ValueAxis { range, ticks }
     }
+
+    /// The same ticks, as far as they lie inside `range`, which stays as it is.
+    pub fn within(range: Range, whole: bool) -> ValueAxis {
+        let mut ticks = ValueAxis::over(range, whole).ticks;
+        ticks.retain(|tick| (range.low..=range.high).contains(tick));
+        ValueAxis { range, ticks }
+    }
 }
 
 const SECOND: Millis = 1_000;

@@ -54,14 +54,23 @@ pub fn render(frame: &Frame, lines: &Lines) -> String {
         )?;
         let canvas = plot.plotting_area();
         let ground = vec![0.0; columns];
+        // The bucket in progress is drawn paler and without an edge: it may still grow.
+        let settled = if lines.in_progress && columns > 2 { columns - 1 } else { columns };
         for (index, series) in lines.series.iter().enumerate() {
-            let below = if index == 0 { &ground } else { &tops[index - 1] };
+            let below = line_of(if index == 0 { &ground } else { &tops[index - 1] });
             let top = line_of(&tops[index]);
-            let outline = top.iter().copied().chain(line_of(below).into_iter().rev()).collect();
-            canvas.draw(&TaggedArea { points: outline, ink: series.ink, class: "band" })?;
-        }
-        for (top, series) in tops.iter().zip(&lines.series) {
-            canvas.draw(&TaggedPath { points: line_of(top), ink: series.ink, stroke: Stroke::Solid })?;
+            let whole = if settled < columns { settled } else { top.len() };
+            let outline =
+                |from: usize, to: usize| top[from..to].iter().chain(below[from..to].iter().rev()).copied().collect();
+            canvas.draw(&TaggedArea { points: outline(0, whole), ink: series.ink, class: "band" })?;
+            if whole < top.len() {
+                canvas.draw(&TaggedArea {
+                    points: outline(whole - 1, top.len()),
+                    ink: series.ink,
+                    class: "pending",
+                })?;
+            }
+            canvas.draw(&TaggedPath { points: top[..whole].to_vec(), ink: series.ink, stroke: Stroke::Edge })?;
         }
         zero_rule(&plot, [(x.low, 0.0), (x.high, 0.0)])?;
         Ok(window(&plot))

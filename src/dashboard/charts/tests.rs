@@ -23,7 +23,15 @@ const HOSTILE: [&str; 9] = [
 ];
 
 fn frame(paint: Paint, title: &str) -> Frame {
-    Frame { id: "t".into(), title: title.into(), description: title.into(), width: 448, height: 240, paint }
+    Frame {
+        id: "t".into(),
+        title: title.into(),
+        description: title.into(),
+        width: 448,
+        height: 240,
+        paint,
+        stretched: false,
+    }
 }
 
 fn lines(rows: &[Vec<Option<i128>>], name: &str) -> Lines {

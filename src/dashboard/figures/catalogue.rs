@@ -75,8 +75,13 @@ const fn activity(
 
 /// Every figure over the windows of a view.
 pub const VIEW_FIGURES: &[ViewFigure] = &[
+<<<<<<< HEAD
     sales("revenue", "Revenue over time", "sales_total", "revenue", Shape::Line, Granularity::Minute),
     sales("transactions", "Transactions over time", "sales_total", "transactions", Shape::Line, Granularity::Minute),
+=======
+    sales("revenue", "Revenue", "sales_total", "revenue", Shape::Line, Granularity::Minute),
+    sales("transactions", "Transactions", "sales_total", "transactions", Shape::Line, Granularity::Minute),
+>>>>>>> pages
     sales(
         "average-order-value",
         "Average order value",
@@ -156,8 +161,17 @@ impl ViewFigure {
         let Some((kind, measure)) = self.described() else {
             unreachable!("the catalogue names a measure that its view does not have: {}", self.name)
         };
+<<<<<<< HEAD
         let subject =
             time::Subject { name: self.name, title: self.title, measure, windows, as_of, clock, nothing: self.nothing };
+=======
+        let title = match self.shape {
+            Shape::Line if measure.additive => format!("{} per {}", self.title, windows.granularity.name()),
+            _ => self.title.to_owned(),
+        };
+        let subject =
+            time::Subject { name: self.name, title: &title, measure, windows, as_of, clock, nothing: self.nothing };
+>>>>>>> pages
         match self.shape {
             Shape::Line => {
                 let before = before.map(|before| ("The hour before", before.line(windows.before(), measure)));
@@ -166,7 +180,7 @@ impl ViewFigure {
             Shape::Lines => time::by_key(&subject, slice, false),
             Shape::Stack => time::by_key(&subject, slice, true),
             Shape::Bars => {
-                let hint = range_words(windows, clock);
+                let hint = as_of.map_or_else(String::new, |_| range_words(windows, clock));
                 let subject = bars::Subject {
                     name: self.name,
                     title: self.title,
@@ -184,7 +198,9 @@ impl ViewFigure {
 /// What windows cover, in words.
 pub fn range_words(windows: Windows, clock: Clock) -> String {
     let last = windows.end().saturating_sub(1);
-    format!("{} to {} {}", clock.date_minute(windows.first), clock.date_minute(last), clock.zone_name(last))
+    let (from, to) = (clock.day(windows.first), clock.day(last));
+    let to = if from == to { String::new() } else { format!("{to} ") };
+    format!("{from} {} to {to}{} {}", clock.minute(windows.first), clock.minute(last), clock.zone_name(last))
 }
 
 /// A figure that only has a present. `hour` chooses the last hour instead of the last 24 where there are both.

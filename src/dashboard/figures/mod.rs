@@ -7,7 +7,7 @@ pub mod bars;
 pub mod catalogue;
 pub mod time;
 
-use super::charts::backend::Paint;
+use super::charts::backend::{Paint, Stroke};
 use super::charts::palette::Ink;
 use super::charts::{Frame, bars as bar_chart, blank, line, stacked};
 use super::table::Table;
@@ -30,8 +30,8 @@ pub enum Drawing {
 pub struct LegendItem {
     /// The class that gives it its colour.
     pub class: &'static str,
-    /// Whether its line only serves to compare.
-    pub faint: bool,
+    /// Its line's dash pattern; absent for what is filled.
+    pub dashes: Option<&'static str>,
     /// What it is.
     pub name: String,
 }
@@ -65,6 +65,7 @@ impl Figure {
             width,
             height,
             paint,
+            stretched: false,
         };
         match &self.drawing {
             Drawing::Lines(lines) => line::render(&frame, lines),
@@ -94,8 +95,28 @@ impl Figure {
     }
 }
 
-fn legend_item(series: &line::Series) -> LegendItem {
-    LegendItem { class: series.ink.class(), faint: series.faint, name: series.name.clone() }
+/// What the colours and dashes of a chart over time stand for.
+fn legend(drawing: &Drawing, in_progress: &str) -> Vec<LegendItem> {
+    let (lines, stacked) = match drawing {
+        Drawing::Lines(lines) => (lines, false),
+        Drawing::Stacked(lines) => (lines, true),
+        Drawing::Bars(_) | Drawing::Nothing(_) => return Vec::new(),
+    };
+    let mut items: Vec<LegendItem> = lines
+        .series
+        .iter()
+        .enumerate()
+        .map(|(index, series)| LegendItem {
+            class: series.ink.class(),
+            dashes: (!stacked).then(|| lines.stroke(index).dashes()),
+            name: series.name.clone(),
+        })
+        .collect();
+    if lines.in_progress && !stacked && lines.buckets.len() > 1 {
+        let class = lines.series.first().map_or("c1", |series| series.ink.class());
+        items.push(LegendItem { class, dashes: Some(Stroke::Dashed.dashes()), name: in_progress.to_owned() });
+    }
+    items
 }
 
 /// The colour of the series at `index`, of which the last may be the sum of the others.

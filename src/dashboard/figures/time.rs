@@ -2,7 +2,7 @@
 
 use tillflow_dataflows::records::Millis;
 
-use super::{Drawing, Figure, legend_item, series_ink};
+use super::{Drawing, Figure, legend, series_ink};
 use crate::dashboard::charts::line::{Lines, Series};
 use crate::dashboard::charts::palette::Ink;
 use crate::dashboard::format::{Clock, MISSING};
@@ -31,11 +31,17 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     fn hint(&self) -> String {
+        if self.as_of.is_none() {
+            return String::new();
+        }
         let windows = self.windows;
         let zone = self.clock.zone_name(windows.last);
         let from = window_text(windows.first, windows.granularity, self.clock);
         let to = window_text(windows.last, windows.granularity, self.clock);
-        format!("per {}, {from} to {to} {zone}", windows.granularity.name())
+        let per = format!("per {}", windows.granularity.name());
+        let said = if self.title.ends_with(&per) { String::new() } else { format!("{per}, ") };
+        let axis = if self.measure.additive { "" } else { "; the axis need not begin at zero" };
+        format!("{said}{from} to {to} {zone}{axis}")
     }
 
     fn in_progress(&self) -> bool {
@@ -43,12 +49,7 @@ impl Subject<'_> {
     }
 
     fn figure(&self, description: String, drawing: Drawing, table: Table) -> Figure {
-        let legend = match &drawing {
-            Drawing::Lines(lines) | Drawing::Stacked(lines) if lines.series.len() > 1 => {
-                lines.series.iter().map(legend_item).collect()
-            }
-            _ => Vec::new(),
-        };
+        let legend = legend(&drawing, &format!("{} in progress", self.windows.granularity.name()));
         Figure {
             name: self.name.to_owned(),
             title: self.title.to_owned(),
@@ -85,7 +86,7 @@ pub fn single(subject: &Subject<'_>, slice: &Slice<'_>, before: Option<(&str, Ve
     if let Some((name, values)) = before {
         series.push(Series { name: name.to_owned(), values, ink: Ink::Other, faint: true });
     }
-    drawn(subject, series, measure.additive, Drawing::Lines)
+    drawn(subject, series, Drawing::Lines)
 }
 
 /// One line per key; stacked, where `stack` says that they are parts of a whole.
@@ -108,15 +109,10 @@ pub fn by_key(subject: &Subject<'_>, slice: &Slice<'_>, stack: bool) -> Figure {
             faint: false,
         })
         .collect();
-    drawn(subject, series, stack, if stack { Drawing::Stacked } else { Drawing::Lines })
+    drawn(subject, series, if stack { Drawing::Stacked } else { Drawing::Lines })
 }
 
-fn drawn(
-    subject: &Subject<'_>,
-    series: Vec<Series>,
-    from_zero: bool,
-    drawing: impl FnOnce(Lines) -> Drawing,
-) -> Figure {
+fn drawn(subject: &Subject<'_>, series: Vec<Series>, drawing: impl FnOnce(Lines) -> Drawing) -> Figure {
     let unit = subject.measure.unit;
     let starts = subject.windows.starts();
     let mut table = Table::new(subject.title, &["Time"]);
@@ -135,8 +131,14 @@ fn drawn(
         table.rows.push(row);
     }
     let description = describe(subject, &series);
-    let lines =
-        Lines { buckets: starts, series, unit, from_zero, in_progress: subject.in_progress(), clock: subject.clock };
+    let lines = Lines {
+        buckets: starts,
+        series,
+        unit,
+        from_zero: subject.measure.additive,
+        in_progress: subject.in_progress(),
+        clock: subject.clock,
+    };
     subject.figure(description, drawing(lines), table)
 }
 

@@ -166,8 +166,8 @@ fn wish(context: &Context<'_>, notices: &mut Vec<Notice>) -> Wish {
 fn granularity(context: &Context<'_>, kind: &Kind, span: Millis, notices: &mut Vec<Notice>) -> Granularity {
     let automatic = || {
         let wanted = match span {
-            ..=21_600_000 => Granularity::Minute,
-            ..=864_000_000 => Granularity::Hour,
+            span if span <= 6 * HOUR => Granularity::Minute,
+            span if span <= 240 * HOUR => Granularity::Hour,
             _ => Granularity::Day,
         };
         kind.granularities.iter().copied().find(|granularity| *granularity >= wanted).unwrap_or(Granularity::Day)
@@ -224,9 +224,16 @@ fn form(context: &Context<'_>, wish: &Wish) -> Markup {
         from: context.clock.form(wish.windows.first),
         to: context.clock.form(wish.windows.end()),
         has_key: wish.kind.key.is_some(),
-        key_name: wish.kind.key.unwrap_or("").replace('_', " "),
+        key_name: key_name(wish.kind),
         key: wish.key.clone().unwrap_or_default(),
     })
+}
+
+/// `store_id` as `Store id`.
+fn key_name(kind: &Kind) -> String {
+    let words = kind.key.unwrap_or("").replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn results(context: &Context<'_>, wish: &Wish, answer: &ViewAnswer) -> Vec<Panel> {
@@ -280,8 +287,8 @@ fn links(wish: &Wish) -> Vec<Link> {
 
 fn table_of(context: &Context<'_>, wish: &Wish, documents: &[Document]) -> Table {
     let mut table = Table::new(wish.kind.title, &["Window"]);
-    if let Some(key) = wish.kind.key {
-        table.columns.push(Column { name: key.replace('_', " "), numeric: false });
+    if wish.kind.key.is_some() {
+        table.columns.push(Column { name: key_name(wish.kind), numeric: false });
     }
     table
         .columns

@@ -148,10 +148,12 @@ pub fn exists(path: &str) -> bool {
 }
 
 /// What the status line says now: with the epoch, all that a page at rest depends on.
-pub fn status_text(context: &Context<'_>) -> String {
+pub fn status_text(path: &str, context: &Context<'_>) -> String {
     let line = status::line(context, context.snapshot.epoch());
     let trouble = context.trouble.as_ref().map(|trouble| &trouble.text);
-    format!("{} {} {:?} {:?} {}", line.word, line.about, line.facts, trouble, line.demo)
+    let shown = format!("{} {} {:?} {:?} {}", line.word, line.about, line.facts, trouble, line.demo);
+    // This page shows all of the status, the others its line alone.
+    if path == "/pipeline" { format!("{shown} {:?}", context.status) } else { shown }
 }
 
 /// Renders the page at `path`: whole, or its main part alone. `notices` come before the page's own.

@@ -83,14 +83,22 @@ fn past_hour(context: &Context<'_>, kind_name: &str, name: &str) -> (String, Opt
         width: 160,
         height: 32,
         paint: Paint::Classes,
+        stretched: true,
     };
-    let svg = if slice.rows.is_empty() { String::new() } else { spark::render(&frame, &values, measure.unit) };
+    // The minute in progress would look like a fall.
+    let settled = &values[..values.len().saturating_sub(1)];
+    let svg = if slice.rows.is_empty() { String::new() } else { spark::render(&frame, settled, measure.unit) };
     let earlier = Slice::of(&context.snapshot, kind_name, windows.before());
     let whole = |values: &[Option<i128>]| {
         values[..values.len().saturating_sub(1)].iter().flatten().fold(0, |sum: i128, value| sum.saturating_add(*value))
     };
+<<<<<<< HEAD
     let compared = (earlier.complete && !earlier.rows.is_empty())
         .then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
+=======
+    let whole_hour = earlier.complete && earlier.oldest.is_some_and(|oldest| oldest <= windows.before().first);
+    let compared = whole_hour.then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
+>>>>>>> pages
     (svg, compared)
 }
 
@@ -128,8 +136,15 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     .leading("/sales");
     tiles.push(with_change(tile, compared_count));
 
+<<<<<<< HEAD
     let tile =
         Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions"))
+=======
+    let (svg, _) = past_hour(context, "sales_total", "average_order_value");
+    let tile =
+        Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions"))
+            .sparked(svg)
+>>>>>>> pages
             .leading("/sales");
     let averages = match (compared_revenue, compared_count) {
         (Some((now, before)), Some((sales_now, sales_before))) if sales_now > 0 && sales_before > 0 => {

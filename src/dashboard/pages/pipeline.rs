@@ -76,7 +76,7 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
 
 fn partitions(context: &Context<'_>) -> Table {
     let committed = context.snapshot.progress.as_ref().map(|progress| &progress.offsets);
-    let offset = |number: Option<i64>| number.map_or_else(|| MISSING.to_owned(), |number| count_exactly(number));
+    let offset = |number: Option<i64>| number.map_or_else(|| MISSING.to_owned(), count_exactly);
     if context.settings.read_only {
         let mut table = Table::new("Partitions", &["Topic", "#Partition", "#Committed up to"]);
         for ((topic, partition), next) in committed.into_iter().flatten() {

@@ -16,9 +16,9 @@ pub fn page(context: &Context<'_>) -> Page {
     let panels = vec![
         Panel::new("tiles", "span-12 bare", "", tiles(&kpis(context))),
         chart("revenue", Granularity::Hour, 48, Width::TwoThirds, DETAIL_HEIGHT),
-        chart("revenue-by-category", Granularity::Hour, 24, Width::Third, OVERVIEW_HEIGHT),
+        chart("revenue-by-category", Granularity::Hour, 24, Width::Third, DETAIL_HEIGHT),
         chart("category-trend", Granularity::Hour, 24, Width::TwoThirds, DETAIL_HEIGHT),
-        chart("revenue-by-store", Granularity::Hour, 24, Width::Third, OVERVIEW_HEIGHT),
+        chart("revenue-by-store", Granularity::Hour, 24, Width::Third, DETAIL_HEIGHT),
         figure_panel(
             &top_products(&context.snapshot, false),
             Width::Third,

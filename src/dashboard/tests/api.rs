@@ -1,6 +1,7 @@
 //! What programs see.
 
-use super::fixture::{AS_OF, Bench, Shared, real_time, sales, shop, text, view};
+use super::fixture::{AS_OF, Bench, Shared, text};
+use super::shop::{real_time, sales, shop, view};
 use crate::document::Value;
 use crate::status::{Phase, Problem};
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::fixture::{Bench, live, progress, shop, text};
+use super::fixture::{AS_OF, Bench, live, progress, text};
+use super::shop::shop;
+use crate::dashboard::rows::Record as _;
 use crate::document::Value;
 
 /// Commits an epoch in which last hour's revenue is `epoch` units.
@@ -213,4 +215,37 @@ fn loads_after_the_first_ask_for_what_is_shown_alone() {
     assert_eq!(bench.json("/api/v1/views/sales_total?granularity=minute")["count"], full);
     live(&bench.status, 901);
     assert_eq!(bench.get("/").epoch, Some(901));
+}
+
+#[test]
+fn a_young_store_shows_its_beginning_at_every_epoch() {
+    let store = shop(900);
+    let from = AS_OF - AS_OF % 60_000 - 4 * 60_000;
+    store.lock().documents.retain(|document| document.time("timestamp").is_none_or(|at| at >= from));
+    let bench = Bench::new(store, false);
+    for epoch in 901..904 {
+        commit(&bench, epoch);
+        let page = bench.text("/?fragment=1");
+        let at = page.find("id=\"figure-revenue\"").expect("the figure");
+        let rows = &page[at..at + page[at..].find("</table>").expect("its table")];
+        assert_eq!(rows.matches("<tr>").count(), 1 + 15, "a quarter of an hour at least");
+        assert_eq!(
+            rows.matches("<td class=\"number\">—</td>").count(),
+            10,
+            "nothing is not zero before the first window"
+        );
+        assert!(page.contains("no earlier hour"));
+    }
+}
+
+#[test]
+fn a_large_store_is_asked_for_its_present_alone() {
+    let bench = shop_bench();
+    let _ = bench.get("/");
+    let reads = bench.store.lock().reads;
+    // More minutes than a snapshot holds; but the newest few it does.
+    assert_eq!(bench.json("/api/v1/views/sales_total?granularity=minute&limit=5")["count"], 5);
+    assert_eq!(bench.store.lock().reads, reads);
+    assert_eq!(bench.json("/api/v1/views/sales_total?granularity=minute")["count"], 130);
+    assert_eq!(bench.store.lock().reads, reads + 1);
 }

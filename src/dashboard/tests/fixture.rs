@@ -1,18 +1,17 @@
-//! A store in memory, and a shop's worth of documents for it.
+//! A store in memory and a dashboard over it.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tillflow_dataflows::records::{Millis, Outcome, Reason, Topic};
+use tillflow_dataflows::records::{Millis, Topic};
 
+use super::shop::shop;
 use crate::dashboard::feed::now;
-use crate::dashboard::kinds::Granularity;
 use crate::dashboard::message::{Body, Method, Request, Response};
 use crate::dashboard::rows::Record as _;
 use crate::dashboard::{Dashboard, DashboardOptions};
-use crate::document::{Collection, Document, Fields, Value, push_id_part};
+use crate::document::{Document, Value};
 use crate::status::{PartitionStatus, Phase, Status};
 use crate::store::{Progress, Query, StoreError, StoreReader};
 
@@ -184,6 +183,7 @@ pub fn progress(epoch: u64) -> Progress {
     let offsets =
         Topic::ALL.into_iter().flat_map(|topic| (0..3).map(move |partition| ((topic, partition), 137_812))).collect();
     Progress { epoch, as_of: Some(AS_OF), offsets, committed_at: Some(now()), instance: "till-1".to_owned(), fence: 3 }
+<<<<<<< HEAD
 }
 
 /// A view's document, with its `_id` as the contract builds it.
@@ -505,4 +505,6 @@ fn dead_letters() -> Vec<Document> {
         }
     })
     .collect()
+=======
+>>>>>>> pages
 }

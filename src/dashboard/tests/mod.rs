@@ -5,3 +5,4 @@ mod epochs;
 mod fixture;
 mod pages;
 mod preview;
+mod shop;

@@ -1,6 +1,7 @@
 //! What people see.
 
-use super::fixture::{AS_OF, Bench, Shared, live, progress, real_time, sales, shop, text, view};
+use super::fixture::{AS_OF, Bench, Shared, live, progress, text};
+use super::shop::{real_time, sales, shop, view};
 use crate::dashboard::message::Caching;
 use crate::document::{Document, Value};
 use crate::status::{Phase, Problem};
