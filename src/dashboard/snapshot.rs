@@ -205,11 +205,7 @@ impl Snapshot {
                     _ => asked,
                 };
                 documents.sort_by(|a, b| a.time("timestamp").cmp(&b.time("timestamp")).then_with(|| a.id.cmp(&b.id)));
-<<<<<<< HEAD
-                Holding { kind: plan.kind, granularity: plan.granularity, since, documents }
-=======
                 Holding { kind: plan.kind, granularity: plan.granularity, since, first, documents }
->>>>>>> pages
             })
             .collect();
         Snapshot { progress, metrics, open_alerts, resolved_alerts, stock, holdings }

@@ -75,13 +75,8 @@ const fn activity(
 
 /// Every figure over the windows of a view.
 pub const VIEW_FIGURES: &[ViewFigure] = &[
-<<<<<<< HEAD
-    sales("revenue", "Revenue over time", "sales_total", "revenue", Shape::Line, Granularity::Minute),
-    sales("transactions", "Transactions over time", "sales_total", "transactions", Shape::Line, Granularity::Minute),
-=======
     sales("revenue", "Revenue", "sales_total", "revenue", Shape::Line, Granularity::Minute),
     sales("transactions", "Transactions", "sales_total", "transactions", Shape::Line, Granularity::Minute),
->>>>>>> pages
     sales(
         "average-order-value",
         "Average order value",
@@ -161,17 +156,12 @@ impl ViewFigure {
         let Some((kind, measure)) = self.described() else {
             unreachable!("the catalogue names a measure that its view does not have: {}", self.name)
         };
-<<<<<<< HEAD
-        let subject =
-            time::Subject { name: self.name, title: self.title, measure, windows, as_of, clock, nothing: self.nothing };
-=======
         let title = match self.shape {
             Shape::Line if measure.additive => format!("{} per {}", self.title, windows.granularity.name()),
             _ => self.title.to_owned(),
         };
         let subject =
             time::Subject { name: self.name, title: &title, measure, windows, as_of, clock, nothing: self.nothing };
->>>>>>> pages
         match self.shape {
             Shape::Line => {
                 let before = before.map(|before| ("The hour before", before.line(windows.before(), measure)));

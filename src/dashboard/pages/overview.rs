@@ -92,13 +92,8 @@ fn past_hour(context: &Context<'_>, kind_name: &str, name: &str) -> (String, Opt
     let whole = |values: &[Option<i128>]| {
         values[..values.len().saturating_sub(1)].iter().flatten().fold(0, |sum: i128, value| sum.saturating_add(*value))
     };
-<<<<<<< HEAD
-    let compared = (earlier.complete && !earlier.rows.is_empty())
-        .then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
-=======
     let whole_hour = earlier.complete && earlier.oldest.is_some_and(|oldest| oldest <= windows.before().first);
     let compared = whole_hour.then(|| (whole(&values), whole(&earlier.line(windows.before(), measure))));
->>>>>>> pages
     (svg, compared)
 }
 
@@ -136,15 +131,10 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     .leading("/sales");
     tiles.push(with_change(tile, compared_count));
 
-<<<<<<< HEAD
-    let tile =
-        Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions"))
-=======
     let (svg, _) = past_hour(context, "sales_total", "average_order_value");
     let tile =
         Tile::new("Average order, last hour", shown(average, Unit::Money), exact(average, "revenue / transactions"))
             .sparked(svg)
->>>>>>> pages
             .leading("/sales");
     let averages = match (compared_revenue, compared_count) {
         (Some((now, before)), Some((sales_now, sales_before))) if sales_now > 0 && sales_before > 0 => {

@@ -198,7 +198,7 @@ mod tests {
     fn round_trip(column: &str, kind: Kind, value: Value) {
         let owned = match to_sql(&value) {
             ToSqlOutput::Owned(owned) => owned,
-            ToSqlOutput::Borrowed(borrowed) => borrowed.into(),
+            ToSqlOutput::Borrowed(borrowed) => rusqlite::types::Value::try_from(borrowed).expect("text is UTF-8"),
             _ => panic!("an output that is never made"),
         };
         let back = from_sql(Collection::RealTimeMetrics, column, kind, ValueRef::from(&owned));
