@@ -171,7 +171,8 @@ impl Store for Watched {
 
 /// About 12,000 sales of 260 bytes a minute: 1,000 products, 5 categories, 20 stores, 4 payment methods.
 fn records(count: usize) -> [Vec<OwnedRecord>; PARTITIONS] {
-    let mut partitions: [Vec<OwnedRecord>; PARTITIONS] = std::array::from_fn(|_| Vec::with_capacity(count / PARTITIONS + 1));
+    let mut partitions: [Vec<OwnedRecord>; PARTITIONS] =
+        std::array::from_fn(|_| Vec::with_capacity(count / PARTITIONS + 1));
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: u64| {
         state ^= state << 13;
@@ -255,8 +256,9 @@ fn pipeline(partitions: &Arc<[Vec<OwnedRecord>; PARTITIONS]>, workers: usize, st
     };
     let begun = Instant::now();
     let source = Arc::new(Log { partitions: Arc::clone(partitions) });
-    let summary = engine::run(&options, source, store, &Arc::default(), &Arc::default(), &Arc::new(AtomicBool::new(false)))
-        .expect("the pipeline runs");
+    let summary =
+        engine::run(&options, source, store, &Arc::default(), &Arc::default(), &Arc::new(AtomicBool::new(false)))
+            .expect("the pipeline runs");
     let took = begun.elapsed();
     assert_eq!(summary.records as usize, partitions.iter().map(Vec::len).sum::<usize>());
     took
@@ -281,7 +283,10 @@ fn main() {
     });
     let row = |name: &str, took: Duration| {
         let rate = count as f64 / took.as_secs_f64();
-        println!("{name:<36} {rate:>12.0} records/s {:>6.2} of the hash maps", baseline.as_secs_f64() / took.as_secs_f64());
+        println!(
+            "{name:<36} {rate:>12.0} records/s {:>6.2} of the hash maps",
+            baseline.as_secs_f64() / took.as_secs_f64()
+        );
     };
     row("hash maps, 1 thread", baseline);
     for workers in [1, 2] {

@@ -124,8 +124,11 @@ fn a_lock_that_never_ends_is_unavailable() {
 #[test]
 fn a_file_that_is_no_database_is_left_alone() {
     let file = File::new();
-    std::fs::write(&file.path, "a letter that must not be lost, longer than a header of a hundred bytes is. ".repeat(9))
-        .unwrap();
+    std::fs::write(
+        &file.path,
+        "a letter that must not be lost, longer than a header of a hundred bytes is. ".repeat(9),
+    )
+    .unwrap();
     let before = std::fs::read(&file.path).unwrap();
     let refused = file.address.open().err();
     assert!(matches!(&refused, Some(StoreError::Unreadable(_))), "{refused:?}");
@@ -222,9 +225,8 @@ fn a_commit_that_was_cut_off_leaves_nothing() {
     let log = std::fs::read(log).unwrap();
     std::fs::write(file.folder.path().join("copy.db-wal"), &log[..log.len() - 100]).unwrap();
     let mut reader = StoreAddress::Sqlite { path: copy }.open_reader().unwrap();
-    let (progress, answers) = reader
-        .read(&[Query { collection: Some(Collection::AggregatedData), ..Default::default() }])
-        .unwrap();
+    let (progress, answers) =
+        reader.read(&[Query { collection: Some(Collection::AggregatedData), ..Default::default() }]).unwrap();
     assert_eq!(progress.unwrap().epoch, 1);
     assert_eq!(answers[0].len(), 1);
 }

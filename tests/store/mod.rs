@@ -604,7 +604,8 @@ pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
             let mut reader = fixture.reader();
             let mut seen = std::collections::BTreeSet::new();
             while !stop.load(Ordering::Relaxed) {
-                let queries = [ask(Collection::AggregatedData), Query { limit: Some(1), ..ask(Collection::AggregatedData) }];
+                let queries =
+                    [ask(Collection::AggregatedData), Query { limit: Some(1), ..ask(Collection::AggregatedData) }];
                 let (progress, answers) = reader.read(&queries).unwrap();
                 let epoch = progress.unwrap().epoch;
                 assert_eq!(answers[0].len(), rows, "epoch {epoch}");
