@@ -138,6 +138,7 @@ start_services
 
 if [ $# -eq 0 ]; then
     step "compose file" "$TILLFLOW_TEST_PYTHON" tests/compose/check.py
+    step "the oracle's own tests" "$TILLFLOW_TEST_PYTHON" -m unittest discover -s tests/oracle
     step "Rust tests" cargo test --release --workspace --all-features --no-fail-fast
     step "page test" node tests/page/run.mjs
 else

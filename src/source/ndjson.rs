@@ -40,7 +40,6 @@ pub struct NdjsonSource {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Envelope<'a> {
     partition: i32,
     offset: Option<i64>,

@@ -80,6 +80,7 @@ impl Source for KafkaSource {
                 let (low, high) = consumer
                     .fetch_watermarks(&name, partition.id(), ANSWER_WITHIN)
                     .map_err(|error| self.client.unavailable("asking for offsets", &error, &consumer))?;
+                self.watch.ends().set(topic, partition.id(), high);
                 partitions.push(PartitionInfo { topic, partition: partition.id(), low, high: Some(high) });
             }
         }

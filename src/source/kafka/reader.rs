@@ -177,10 +177,7 @@ fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceE
         Some(
             RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::SaslAuthenticationFailed
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownPartition,
+            | RDKafkaErrorCode::SaslAuthenticationFailed,
         ) => Err(SourceError::Unavailable(format!("reading {place}: {}", explain(error, &error.to_string())))),
         Some(RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::NotImplemented) => {
             Err(SourceError::Unavailable(format!(
@@ -190,6 +187,7 @@ fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceE
         _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
             Err(SourceError::Unavailable(format!("reading {place}: {}", explain(error, &error.to_string()))))
         }
+        // A topic that is unknown for a moment is one of these: a broker that comes back knows it later.
         _ => Ok(error.to_string()),
     }
 }

@@ -31,7 +31,7 @@ impl Ends {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).get(&(topic, partition)).copied()
     }
 
-    fn set(&self, topic: Topic, partition: i32, end: i64) {
+    pub(super) fn set(&self, topic: Topic, partition: i32, end: i64) {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).insert((topic, partition), end);
     }
 }
