@@ -51,10 +51,8 @@ def lines_of(folder, topic):
     if not os.path.exists(path):
         return []
     with open(path, "rb") as file:
-        lines = file.read().split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    return lines
+        lines = (line.removesuffix(b"\r") for line in file.read().split(b"\n"))
+        return [line for line in lines if line]
 
 
 def read_plain(folder, settings):

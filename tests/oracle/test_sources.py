@@ -31,9 +31,9 @@ class Sources(unittest.TestCase):
     def test_plain_lines(self):
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, "sales.ndjson"), "wb") as file:
-                file.write(b"{bad\n" + sale() + b"\n\n" + sale(transaction_id="t2"))
+                file.write(b"{bad\n" + sale() + b"\n\r\n\n \r\n" + sale(transaction_id="t2"))
             partitions = sources.read_plain(folder, Settings())
-        self.assertEqual(partitions["sales", 0][:2], [(0, None, None, b"{bad"), (1, None, None, b"")])
+        self.assertEqual(partitions["sales", 0][:2], [(0, None, None, b"{bad"), (1, None, None, b" ")])
         placed = {key: (number, timestamp) for (_, number), log in partitions.items() for _, timestamp, key, _ in log}
         self.assertEqual(placed[b"t1"], (sources.partition_of(b"t1"), TEN))
         self.assertEqual(placed[b"t2"], (sources.partition_of(b"t2"), TEN))
