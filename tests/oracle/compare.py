@@ -24,6 +24,7 @@ SHOWN = 20
 SHOWN_PER_KIND = 5
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 STAMPS = ("epoch", "as_of")
+STOCK_OF_ALERT = ("category", "current_stock", "reorder_level", "status")
 
 
 def duration(text):
@@ -183,7 +184,7 @@ class Comparison:
             else:
                 yield document
 
-    def real_time_metrics(self, expected, conditions, documents):
+    def real_time_metrics(self, expected, conditions, stock, documents):
         plain, alerts = [], {}
         for document in documents:
             kind, name = document.get("type"), document.get("name")
@@ -208,7 +209,7 @@ class Comparison:
             self._live_stamps(view, stored)
 
         self.all_of("real_time_metrics", expected, plain, one)
-        self._alerts(conditions, alerts)
+        self._alerts(conditions, alerts, stock)
 
     def _live_stamps(self, view, stored):
         self.stamps(view, stored)
@@ -216,7 +217,8 @@ class Comparison:
             text = f"{stored['_id']}: {shown(stored.get('timestamp'))}, as_of {shown(stored.get('as_of'))}"
             self.report.differs(f"{view}.timestamp", text)
 
-    def _alerts(self, conditions, alerts):
+    def _alerts(self, conditions, alerts, stock):
+        levels = {(row.product_id, row.warehouse_id): row for row in stock}
         for identity, condition in conditions.items():
             if identity not in alerts:
                 self.report.differs(f"alert {condition['kind']} missing", shown(condition))
@@ -242,6 +244,11 @@ class Comparison:
                 **subject,
             }
             free = (*STAMPS, "timestamp", "state", "message", "opened_at", "resolved_at", "times_opened")
+            row = levels.get((subject.get("product_id"), subject.get("warehouse_id")))
+            if should_be == "open" and row is not None:
+                wanted |= {name: getattr(row, name) for name in STOCK_OF_ALERT if name in stored}
+            elif kind != "revenue_anomaly":
+                free = (*free, *STOCK_OF_ALERT)
             self.fields(view, wanted, stored, free)
             self._live_stamps(view, stored)
             self._alert_history(view, stored)
@@ -377,7 +384,9 @@ def _compare(options, settings, names, store, out):
         report.differs("progress.as_of", f"expected {result.as_of}, found {progress.as_of}")
     comparison = Comparison(report, progress, names, options.final, options.correction_window)
     comparison.aggregated_data(result.aggregated_data, store.documents("aggregated_data"))
-    comparison.real_time_metrics(result.real_time_metrics, result.alerts, store.documents("real_time_metrics"))
+    comparison.real_time_metrics(
+        result.real_time_metrics, result.alerts, result.stock, store.documents("real_time_metrics")
+    )
     comparison.as_of_rises()
     if "dead_letters" in names:
         comparison.dead_letters(result.dead_letters, store.documents("dead_letters"))

@@ -23,7 +23,7 @@ _TIME = re.compile(
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))?"
 )
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
-_TIME_MAX = (datetime.date(9999, 12, 31).toordinal() + 1 - _EPOCH_DAY) * 86_400_000 - 1
+TIME_MAX = (datetime.date(9999, 12, 31).toordinal() + 1 - _EPOCH_DAY) * 86_400_000 - 1
 
 
 class Fault(Exception):
@@ -169,7 +169,7 @@ def read_time(value, zone):
         local = datetime.datetime(date.year, date.month, date.day, hour, minute, second, tzinfo=zone)
         seconds -= int(local.utcoffset().total_seconds())
     instant = seconds * 1000 + int((fraction or "")[:3].ljust(3, "0"))
-    if not 0 <= instant <= _TIME_MAX:
+    if not 0 <= instant <= TIME_MAX:
         raise Fault("bad_timestamp")
     return instant
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from admission import Partition
 from compare import duration
 from documents import DAY, HOUR, MINUTE
-from fields import TOPICS, Fault, Sale, read_time
+from fields import TIME_MAX, TOPICS, Fault, Sale, read_time
 from hostile_values import (
     BAD_MONEY_TEXTS,
     BAD_TIMES,
@@ -30,6 +30,14 @@ from oracle import Settings
 from targets import PARTITIONS, write_envelopes, write_kafka
 
 START = "2024-01-15T00:00:00Z"
+
+
+def utc(instant):
+    return datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=instant)
+
+
+def within_time(instant):
+    return min(max(instant, 0), TIME_MAX)
 
 
 class History:
@@ -72,6 +80,7 @@ class History:
                 self.now += self.random.randrange(2 * self.step)
                 if self.random.random() < 0.0005:
                     self.now += self.random.choice((HOUR, 6 * HOUR, DAY))
+            self.now = min(self.now, TIME_MAX)
             action = self.random.choices(ACTIONS, WEIGHTS)[0]
             action(self)
         return self.records
@@ -105,13 +114,15 @@ class History:
     def time_text(self, instant):
         """One of the many ways to write an instant."""
         pick = self.random
-        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=instant)
+        moment = utc(instant)
         if self.settings.zone is None and pick.random() < 0.3:
             offset = ""
         elif pick.random() < 0.6:
             offset = pick.choice("ZZZz")
         else:
             minutes = pick.choice((0, 60, -300, 330, 345, 1439, -1439, -210))
+            # At the ends of time the local year may not be one of four digits.
+            minutes = minutes if 0 <= instant + minutes * MINUTE <= TIME_MAX else 0
             moment += datetime.timedelta(minutes=minutes)
             offset = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
             if minutes == 0 and pick.random() < 0.5:
@@ -213,7 +224,7 @@ class History:
             price,
             total,
             pick.choice(self.methods),
-            self.now - pick.randrange(3 * MINUTE) if timestamp is None else timestamp,
+            within_time(self.now - pick.randrange(3 * MINUTE)) if timestamp is None else timestamp,
             pick.choice(self.stores),
             pick.choice(self.categories),
         )
@@ -241,7 +252,7 @@ class History:
             user, product, amount, at = self.purchase
             self.purchase = None
             gap = self.random.choice((0, 1000, 5 * MINUTE, -5 * MINUTE, 5 * MINUTE + 1, -5 * MINUTE - 1))
-            sale = sale._replace(user_id=user, product_id=product, total_amount=amount, timestamp=max(at + gap, 0))
+            sale = sale._replace(user_id=user, product_id=product, total_amount=amount, timestamp=within_time(at + gap))
         self.give_sale(number, sale)
 
     def same_id_elsewhere(self):
@@ -271,10 +282,12 @@ class History:
             "store_id": pick.choice(self.stores),
             "category": pick.choice(self.categories),
             "payment_method": pick.choice(self.methods),
-            "timestamp": max(sale.timestamp + pick.choice((1, -1, -MINUTE, HOUR, -HOUR, DAY, -DAY, -2 * DAY)), 0),
+            "timestamp": within_time(
+                sale.timestamp + pick.choice((1, -1, -MINUTE, HOUR, -HOUR, DAY, -DAY, -2 * DAY))
+            ),
         }
         if changes["timestamp"] > self.now and (self.ending() or pick.random() < 0.9):
-            changes["timestamp"] = max(sale.timestamp - HOUR, 0)
+            changes["timestamp"] = within_time(sale.timestamp - HOUR)
         names = pick.sample(sorted(changes), pick.choice((1, 1, 2, 4)))
         changed = sale._replace(**{name: changes[name] for name in names})
         self.give_sale(number, changed, kafka_timestamp=max(self.now, changed.timestamp) + 1000)
@@ -317,7 +330,7 @@ class History:
         topic = self.random.choice(TOPICS)
         number = self.partition(topic)
         beyond = self.random.choice((0, 0, 1, 1, DAY, 3650 * DAY))
-        timestamp = self.now + self.settings.max_future_ms + beyond
+        timestamp = within_time(self.now + self.settings.max_future_ms + beyond)
         if topic == "sales":
             self.give_sale(number, self.new_sale(timestamp), kafka_timestamp=self.now)
         elif topic == "user_activity":
@@ -338,9 +351,9 @@ class History:
         if partition.clock is None or partition.clock > self.now:
             return
         window = self.settings.correction_window_ms
-        old = self.new_sale(max(partition.clock + 1 - window, 0))
+        old = self.new_sale(within_time(partition.clock + 1 - window))
         self.give_sale(number, old, kafka_timestamp=self.now + window)
-        reach = old.timestamp + window + self.random.choice((0, 0, 1, 1))
+        reach = within_time(old.timestamp + window + self.random.choice((0, 0, 1, 1)))
         self.give_sale(number, self.new_sale(reach), kafka_timestamp=reach)
         follow = self.random.random()
         if follow < 0.3:
@@ -362,7 +375,7 @@ class History:
 
     def new_activity(self, timestamp=None):
         pick = self.random
-        timestamp = self.now - pick.randrange(2 * MINUTE) if timestamp is None else timestamp
+        timestamp = within_time(self.now - pick.randrange(2 * MINUTE)) if timestamp is None else timestamp
         user = pick.choice(self.users)
         # A session lives for some hours of the user, across midnight too, and now and then two users share one.
         session = f"s-{user[:20]}-{(timestamp + 7 * HOUR) // (6 * HOUR)}" if pick.random() < 0.95 else "shared"
@@ -410,7 +423,7 @@ class History:
             "product_id": product,
             "current_stock": stock,
             "reorder_level": level,
-            "last_updated": self.now - pick.randrange(MINUTE) if timestamp is None else timestamp,
+            "last_updated": within_time(self.now - pick.randrange(MINUTE)) if timestamp is None else timestamp,
             "warehouse_id": pick.choice(self.warehouses),
             "category": pick.choice(self.categories),
             "status": pick.choice((None, "null", "in_stock", "low_stock", "out_of_stock", "IN_STOCK", "", "x" * 300)),
@@ -438,7 +451,7 @@ class History:
 
     def stock_out_of_order(self):
         """An older reading, days older too: inventory is never late."""
-        timestamp = max(self.now - self.random.choice((MINUTE, HOUR, DAY, 30 * DAY)), 0)
+        timestamp = within_time(self.now - self.random.choice((MINUTE, HOUR, DAY, 30 * DAY)))
         self.give_stock(self.partition("inventory"), self.new_stock(), timestamp, kafka_timestamp=self.now)
 
     def stock_tie(self):
@@ -453,7 +466,7 @@ class History:
         product = self.random.choice([*self.products, "never-seen"])
         self.give("inventory", number, product.encode("utf-8"), None)
         if self.random.random() < 0.5:
-            timestamp = max(self.now - 40 * DAY, 0)
+            timestamp = within_time(self.now - 40 * DAY)
             stock = {**self.new_stock(), "product_id": product}
             self.give_stock(number, stock, timestamp, kafka_timestamp=self.now)
 
@@ -525,7 +538,7 @@ class History:
     def local_time(self):
         """Zone-less times on and around the hours where clocks are changed."""
         pick = self.random
-        local = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=self.now)
+        local = utc(self.now)
         local = local.replace(hour=pick.choice((0, 1, 2, 3, local.hour)), minute=pick.choice((0, 29, 30, 59)))
         text = local.strftime(f"%Y-%m-%d{pick.choice('T ')}%H:%M:%S") + pick.choice(("", ".25", ".9999"))
         try:

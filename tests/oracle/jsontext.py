@@ -16,6 +16,7 @@ _FIELD = re.compile(
     r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
     r'(?:"([^"\\\x00-\x1f]*)"|(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))[ \t\n\r]*([,}])[ \t\n\r]*'
 )
+_TOKEN = re.compile(r'([{}\[\],:]|"(?:[^"\\\x00-\x1f]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null)')
 _HEX4 = re.compile(r"[0-9a-fA-F]{4}")
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _WORDS = {"t": ("true", True), "f": ("false", False), "n": ("null", None)}
@@ -68,15 +69,46 @@ def parse(text):
 
 
 def slices(text):
-    """The fields of the object that `text` spells: name -> (value, its own text)."""
+    """The fields of the object that `text` spells: name -> its value's text, which may be no value any more itself.
+
+    Only where a value ends is looked at: lone surrogates and depth are for its own reader to judge.
+    """
     at = _BLANK.match(text).end()
     if text[at : at + 1] != "{":
         raise NotJson("not an object")
-    spans = []
-    sent, at = _object(text, at, 1, spans)
-    if _BLANK.match(text, at).end() != len(text):
+    fields = {}
+    while text[at : at + 1] != "}":
+        at = _BLANK.match(text, at + 1).end()
+        if text[at : at + 1] != '"':
+            raise NotJson(f"no field name at character {at}")
+        name, at = _string(text, at)
+        at = _BLANK.match(text, at).end()
+        if text[at : at + 1] != ":":
+            raise NotJson(f"no colon at character {at}")
+        start = _BLANK.match(text, at + 1).end()
+        end = _extent(text, start)
+        fields[name] = text[start:end]
+        at = _BLANK.match(text, end).end()
+        if text[at : at + 1] not in (",", "}") or at == len(text):
+            raise NotJson(f"neither comma nor end of object at character {at}")
+    if _BLANK.match(text, at + 1).end() != len(text):
         raise NotJson(f"something follows the object at character {at}")
-    return {name: (value, text[start:end]) for (name, value), (start, end) in zip(sent.pairs, spans)}
+    return fields
+
+
+def _extent(text, at):
+    """Where the value ends that starts at `at`."""
+    depth = 0
+    while True:
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise NotJson(f"no value at character {at}")
+        at = token.end()
+        first = token.group(1)
+        depth += (first in ("{", "[")) - (first in ("}", "]"))
+        if depth <= 0:
+            return at if first not in (",", ":") else len(text)
+        at = _BLANK.match(text, at).end()
 
 
 def _value(text, at, depth):
@@ -105,14 +137,13 @@ def _descend(depth):
         raise NotJson(f"nested deeper than {DEPTH_MAX}")
 
 
-def _object(text, at, depth, spans=None):
-    """The object that starts at `at`; `spans`, if given, takes where the text of each field's value lies."""
+def _object(text, at, depth):
     pairs = []
     at = _BLANK.match(text, at + 1).end()
     if text[at : at + 1] == "}":
         return Obj(pairs), at + 1
     while True:
-        field = _FIELD.match(text, at) if spans is None else None
+        field = _FIELD.match(text, at)
         if field is not None:
             name, string, number, mark = field.groups()
             pairs.append((name, Num(number) if string is None else string))
@@ -129,8 +160,6 @@ def _object(text, at, depth, spans=None):
         start = _BLANK.match(text, at + 1).end()
         value, end = _value(text, start, depth)
         pairs.append((name, value))
-        if spans is not None:
-            spans.append((start, end))
         at = _BLANK.match(text, end).end()
         mark = text[at : at + 1]
         if mark == "}":

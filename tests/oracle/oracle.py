@@ -55,7 +55,7 @@ class Result:
     aggregated_data: dict = field(default_factory=dict)
     real_time_metrics: dict = field(default_factory=dict)  # metrics, stock, supply
     alerts: dict = field(default_factory=dict)  # those whose condition holds
-    rows: dict = field(default_factory=dict)  # topic -> admission.Rows in force
+    stock: list = field(default_factory=list)  # current StockLevels
 
 
 def compute(partitions, settings=None, names=ALL_VIEWS):
@@ -72,9 +72,9 @@ def compute(partitions, settings=None, names=ALL_VIEWS):
         rows[topic].extend(partition.rows.values())
         result.clocks[topic, number] = partition.clock
         horizons[topic] = min(horizons[topic], float("-inf") if partition.clock is None else partition.clock)
-    result.rows = rows
     result.as_of = max((clock for clock in result.clocks.values() if clock is not None), default=None)
     sales, activities, stock = rows["sales"], rows["user_activity"], current_stock(rows["inventory"])
+    result.stock = stock
     result.aggregated_data = views.aggregated(names, sales, activities, horizons, settings.correction_window_ms)
     result.real_time_metrics = metrics.real_time(
         names, result.as_of, sales, activities, stock, result.outcomes, result.reasons

@@ -4,7 +4,7 @@ import base64
 import os
 
 from fields import KEY_FIELDS, TOPICS, Fault, read_record
-from jsontext import NotJson, Num, slices
+from jsontext import NotJson, Num, parse, slices
 
 PLAIN_PARTITIONS = 3
 KAFKA_SILENCE_SECONDS = 60
@@ -51,10 +51,8 @@ def lines_of(folder, topic):
     if not os.path.exists(path):
         return []
     with open(path, "rb") as file:
-        lines = file.read().split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    return lines
+        lines = (line.removesuffix(b"\r") for line in file.read().split(b"\n"))
+        return [line for line in lines if line]
 
 
 def read_plain(folder, settings):
@@ -101,28 +99,32 @@ def read_envelopes(folder):
     return partitions
 
 
+def _field(fields, name):
+    return parse(fields[name]) if name in fields else None
+
+
 def _integer(fields, name):
-    value, text = fields.get(name, (None, None))
+    value = _field(fields, name)
     if value is None:
         return None
     if not isinstance(value, Num):
         raise ValueError(f"{name} is no integer")
-    return int(text)
+    return int(value.text)
 
 
 def _bytes(fields, name):
-    value, _ = fields.get(name, (None, None))
+    value = _field(fields, name)
     return None if value is None else base64.b64decode(value, validate=True)
 
 
 def _key(fields):
-    text, _ = fields.get("key", (None, None))
-    return _bytes(fields, "key_base64") if text is None else text.encode("utf-8")
+    key = _field(fields, "key")
+    return _bytes(fields, "key_base64") if key is None else key.encode("utf-8")
 
 
 def _value(fields):
-    value, text = fields.get("value", (None, None))
-    return _bytes(fields, "value_base64") if value is None else text.encode("utf-8")
+    text = fields.get("value", "null")
+    return _bytes(fields, "value_base64") if text == "null" else text.encode("utf-8")
 
 
 def read_kafka(bootstrap, prefix, offsets, properties=None):

@@ -167,7 +167,7 @@ class Comparison(unittest.TestCase):
         view = "aggregated_data SET {} WHERE _id = (SELECT min(_id) FROM aggregated_data WHERE type = 'sales_total')"
         for change in (
             "revenue = CAST(revenue AS REAL)",
-            "revenue = rtrim(revenue, '0')",
+            "revenue = substr(revenue, 1, length(revenue) - 1)",
             "transactions = CAST(transactions AS TEXT)",
             "timestamp = '2024-01-15T10:00:00Z'",
             "final = CAST(final AS TEXT)",
@@ -215,7 +215,7 @@ class Comparison(unittest.TestCase):
 
     def test_raw_data(self):
         good = "WHERE _id = (SELECT min(_id) FROM raw_data WHERE outcome = 'accepted')"
-        bad = "WHERE _id = (SELECT min(_id) FROM raw_data WHERE reason = 'invalid_utf8')"
+        bad = "WHERE _id = (SELECT min(_id) FROM raw_data WHERE reason IN ('invalid_utf8', 'invalid_json'))"
         self.finds("raw_data.value", f"UPDATE raw_data SET value = '{{}}' {good}")
         self.finds("raw_data.value", f"UPDATE raw_data SET value = NULL {good}")
         self.finds("raw_data.value", f"UPDATE raw_data SET value = CAST(value AS BLOB) {good}")

@@ -31,9 +31,9 @@ class Sources(unittest.TestCase):
     def test_plain_lines(self):
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, "sales.ndjson"), "wb") as file:
-                file.write(b"{bad\n" + sale() + b"\n\n" + sale(transaction_id="t2"))
+                file.write(b"{bad\n" + sale() + b"\n\r\n\n \r\n" + sale(transaction_id="t2"))
             partitions = sources.read_plain(folder, Settings())
-        self.assertEqual(partitions["sales", 0][:2], [(0, None, None, b"{bad"), (1, None, None, b"")])
+        self.assertEqual(partitions["sales", 0][:2], [(0, None, None, b"{bad"), (1, None, None, b" ")])
         placed = {key: (number, timestamp) for (_, number), log in partitions.items() for _, timestamp, key, _ in log}
         self.assertEqual(placed[b"t1"], (sources.partition_of(b"t1"), TEN))
         self.assertEqual(placed[b"t2"], (sources.partition_of(b"t2"), TEN))
@@ -44,6 +44,8 @@ class Sources(unittest.TestCase):
             b'{"value":null,"key":"k","partition":1,"offset":43}',
             b'{"partition":0,"timestamp_ms":-1,"key_base64":"/w==","value_base64":"AP8="}',
             b'{"partition":0,"value":"text","key":null}',
+            b' { "value":{"a":"\\ud800"} , "partition" : 0 }',
+            b'{"value":' + b"[" * 200 + b"]" * 200 + b',"partition":0}',
         )
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, "sales.ndjson"), "wb") as file:
@@ -53,9 +55,22 @@ class Sources(unittest.TestCase):
             partitions,
             {
                 ("sales", 1): [(42, 7, b"k", b'{"a" : 1.50}'), (43, None, b"k", None)],
-                ("sales", 0): [(0, None, b"\xff", b"\x00\xff"), (1, None, None, b'"text"')],
+                ("sales", 0): [
+                    (0, None, b"\xff", b"\x00\xff"),
+                    (1, None, None, b'"text"'),
+                    (2, None, None, b'{"a":"\\ud800"}'),
+                    (3, None, None, b"[" * 200 + b"]" * 200),
+                ],
             },
         )
+
+    def test_what_is_no_envelope(self):
+        lines = b"garbage", b"[1]", b"{}", b'{"partition":0,}', b'{"partition":0', b'{"partition":0}x', b'{"partition"}'
+        for line in lines:
+            with tempfile.TemporaryDirectory() as folder:
+                with open(os.path.join(folder, "sales.ndjson"), "wb") as file:
+                    file.write(line)
+                self.assertRaises(sources.SourceError, sources.read_envelopes, folder)
 
     def test_hostile_files_read_back_as_written(self):
         records = hostile.history(4, 4000)
