@@ -1,7 +1,7 @@
 //! Files of newline-delimited JSON: `user_activity.ndjson`, `sales.ndjson` and `inventory.ndjson` in one folder.
 //!
 //! Plain: a line is a record's value; its Kafka timestamp is its event time; its partition, of three, is where
-//! Kafka's own clients would put its key field. A line that cannot be read goes to partition 0 without a timestamp.
+//! Kafka's own clients would put its key field. Lines end with LF or CR LF; one of no bytes is no record. A line that cannot be read goes to partition 0 without a timestamp.
 //! With an envelope: the line names partition, offset, timestamp, key and value. An offset that is absent is the
 //! line's turn in its partition. A file that is absent is a topic without records.
 
@@ -103,6 +103,12 @@ impl NdjsonSource {
                     Err(problem) => return fault(problem),
                 }
             } else {
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                if line.is_empty() {
+                    continue;
+                }
                 let (partition, record) = self.plain(topic, &line);
                 (partition, None, record)
             };

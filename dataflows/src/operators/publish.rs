@@ -27,6 +27,9 @@ pub type FinalBefore = Option<Millis>;
 /// An arrangement of rollups: sums in the difference.
 pub type RollupTrace<M> = TraceAgent<KeySpine<RollupKey, Tick, M>>;
 
+/// A change to the published rows.
+type Update<M> = ((RollupKey, M, bool), Tick, Diff);
+
 fn is_final(window: Window, final_before: FinalBefore) -> bool {
     final_before.is_some_and(|before| window.end() <= before)
 }
@@ -155,7 +158,7 @@ impl<M: ExchangeData + Abelian> Round<M> {
         changes: Vec<(Tick, RollupKey, M)>,
         due: &BTreeMap<Tick, FinalBefore>,
         current: &mut FinalBefore,
-        give: &mut dyn FnMut(((RollupKey, M, bool), Tick, Diff)),
+        give: &mut dyn FnMut(Update<M>),
     ) {
         let ticks: BTreeSet<Tick> = changes.iter().map(|change| change.0).chain(due.keys().copied()).collect();
         let mut changes = changes.into_iter().peekable();
@@ -226,7 +229,7 @@ fn replace<M: ExchangeData + Semigroup>(
     (before, final_was): (M, FinalBefore),
     (after, final_is): (M, FinalBefore),
     tick: Tick,
-    give: &mut dyn FnMut(((RollupKey, M, bool), Tick, Diff)),
+    give: &mut dyn FnMut(Update<M>),
 ) {
     let (was, is) = (is_final(key.window, final_was), is_final(key.window, final_is));
     if before == after && was == is {
