@@ -42,11 +42,14 @@ pub(super) struct Committer {
     origin: Option<Origin>,
     alerts: AlertBook,
     /// The conditions that hold at the end of the rebuild; absent when there is none, or when it is over.
-    rebuilding: Option<BTreeMap<String, (AlertKind, StockKey, Box<StockLevel>)>>,
+    rebuilding: Option<Conditions>,
     newest: Option<Millis>,
     summary: Summary,
     rate: Rate,
 }
+
+/// The conditions that hold, by the `_id` of their alert.
+type Conditions = BTreeMap<String, (AlertKind, StockKey, Box<StockLevel>)>;
 
 /// The rate of committed records over the last few seconds.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl Merged {
         self.rows.extend(batch.rows);
         for note in batch.notes {
             match note {
-                Note::Consumed(consumed) => self.consumed.push(consumed),
+                Note::Consumed(consumed) => self.consumed.push(*consumed),
                 Note::DeadLetter(letter) => self.dead_letters.push(*letter),
             }
         }

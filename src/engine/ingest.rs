@@ -48,7 +48,7 @@ pub(super) struct Consumed {
 /// What travels through the graph beside the rows, so that it arrives with its tick.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Note {
-    Consumed(Consumed),
+    Consumed(Box<Consumed>),
     DeadLetter(Box<DeadLetter>),
 }
 
@@ -239,7 +239,7 @@ impl Ingest {
             inputs
                 .quality
                 .update((), QualityMeasures { outcomes: tick.outcomes.map(count), reasons: tick.reasons.map(count) });
-            notes.push(Note::Consumed(Consumed {
+            notes.push(Note::Consumed(Box::new(Consumed {
                 topic,
                 partition: number,
                 next,
@@ -248,7 +248,7 @@ impl Ingest {
                 newest: tick.newest,
                 begun: self.begun,
                 ages: tick.ages.into_iter().filter(|(_, count)| *count > 0).collect(),
-            }));
+            })));
         }
         self.begun = now();
     }

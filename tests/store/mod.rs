@@ -595,7 +595,7 @@ pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
     store.acquire("a").unwrap();
     let rows = 40;
     // Half of the rows are replaced, the other half deleted and written anew under another name.
-    let name = |at: usize, epoch: u64| format!("r{at:02}-{}", if at % 2 == 0 { 0 } else { epoch % 2 });
+    let name = |at: usize, epoch: u64| format!("r{at:02}-{}", if at.is_multiple_of(2) { 0 } else { epoch % 2 });
     let state = |epoch: u64| (0..rows).map(|at| row(&name(at, epoch), epoch, epoch as i64)).collect::<Vec<_>>();
     store.commit(&commit(1, state(1))).unwrap();
     let stop = AtomicBool::new(false);
