@@ -106,6 +106,10 @@ impl Store for Null {
         Ok(())
     }
 
+    fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError> {
+        Ok((None, None))
+    }
+
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let progress = Progress {
             epoch: 0,
@@ -145,6 +149,10 @@ struct Watched {
 impl Store for Watched {
     fn init(&mut self) -> Result<(), StoreError> {
         self.store.init()
+    }
+
+    fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError> {
+        self.store.peek()
     }
 
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
