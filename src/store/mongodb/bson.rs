@@ -102,7 +102,10 @@ pub(super) fn from_bson(collection: Collection, bson: &RawDocument) -> Result<Do
         match (name.as_str(), value) {
             ("_id", RawBsonRef::String(text)) => id = Some(text.to_owned()),
             ("value", value) if collection == Collection::RawData => {
-                fields.push(("value".into(), raw_value::from_bson(value).map_err(|what| unreadable(collection, &id, "value", what))?));
+                fields.push((
+                    "value".into(),
+                    raw_value::from_bson(value).map_err(|what| unreadable(collection, &id, "value", what))?,
+                ));
             }
             (name, value) => {
                 if let Some(value) = value_from_bson(value).map_err(|what| unreadable(collection, &id, name, what))? {
@@ -130,9 +133,7 @@ fn value_from_bson(bson: RawBsonRef<'_>) -> Result<Option<Value>, String> {
         RawBsonRef::String(text) => Value::Text(text.to_owned()),
         RawBsonRef::Int64(number) => Value::Int(number),
         RawBsonRef::Int32(number) => Value::Int(number.into()),
-        RawBsonRef::Decimal128(decimal) => {
-            decimal_from_bson(decimal).ok_or_else(|| format!("the number {decimal}"))?
-        }
+        RawBsonRef::Decimal128(decimal) => decimal_from_bson(decimal).ok_or_else(|| format!("the number {decimal}"))?,
         RawBsonRef::DateTime(instant) => Value::Time(instant.timestamp_millis()),
         RawBsonRef::Boolean(truth) => Value::Bool(truth),
         RawBsonRef::Binary(binary) => Value::Bytes(binary.bytes.to_vec()),

@@ -20,8 +20,8 @@ const AUTHENTICATION_FAILED: i32 = 18;
 /// exceeded wait, shutting down, stepping down, elections, interruptions, write conflicts, lost snapshots and
 /// transactions, and a write concern that was not met in time.
 const TRANSIENT_CODES: [i32; 26] = [
-    6, 7, 24, 46, 50, 64, 89, 91, 112, 117, 133, 134, 189, 202, 225, 239, 246, 251, 262, 9001, 10058, 10107, 11600, 11602,
-    13435, 13436,
+    6, 7, 24, 46, 50, 64, 89, 91, 112, 117, 133, 134, 189, 202, 225, 239, 246, 251, 262, 9001, 10058, 10107, 11600,
+    11602, 13435, 13436,
 ];
 
 /// A failed piece of work.
@@ -81,14 +81,15 @@ impl Fault {
         self.labelled(TRANSIENT_TRANSACTION_ERROR) && !self.labelled(UNKNOWN_TRANSACTION_COMMIT_RESULT)
     }
 
+    /// Whether the outcome of a commit is unknown in a way that asking again may resolve.
+    pub(super) fn commit_may_be_asked_again(&self) -> bool {
+        self.labelled(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+    }
+
     /// Whether the same may succeed a little later.
     pub(super) fn transient(&self) -> bool {
-        let labels = [
-            TRANSIENT_TRANSACTION_ERROR,
-            UNKNOWN_TRANSACTION_COMMIT_RESULT,
-            RETRYABLE_WRITE_ERROR,
-            RETRYABLE_ERROR,
-        ];
+        let labels =
+            [TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, RETRYABLE_WRITE_ERROR, RETRYABLE_ERROR];
         if labels.iter().any(|label| self.labelled(label)) {
             return true;
         }

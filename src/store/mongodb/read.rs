@@ -48,7 +48,11 @@ impl StoreReader for MongoReader {
             let (finds, transactions) = (Arc::clone(&finds), connection.transactions);
             let (client, database) = (connection.client.clone(), connection.database.clone());
             async move {
-                if transactions { in_a_transaction(&client, &database, &finds).await } else { settled(&database, &finds).await }
+                if transactions {
+                    in_a_transaction(&client, &database, &finds).await
+                } else {
+                    settled(&database, &finds).await
+                }
             }
         })
     }
@@ -57,8 +61,7 @@ impl StoreReader for MongoReader {
 /// One snapshot for all. It is one that a majority of the servers has only because the transaction commits with
 /// that concern.
 async fn in_a_transaction(client: &Client, database: &Database, finds: &[Option<Find>]) -> Result<Answers, Fault> {
-    let options =
-        TransactionOptions::builder().read_concern(ReadConcern::snapshot()).write_concern(durable()).build();
+    let options = TransactionOptions::builder().read_concern(ReadConcern::snapshot()).write_concern(durable()).build();
     let mut session = client.start_session().await?;
     session.start_transaction().with_options(options).await?;
     match all(database, Some(&mut session), finds).await {
@@ -79,9 +82,7 @@ async fn settled(database: &Database, finds: &[Option<Find>]) -> Result<Answers,
     for _ in 0..UNSETTLED_READS {
         let (progress, answers) = all(database, None, finds).await?;
         let epoch = progress.as_ref().map_or(0, |progress| progress.epoch);
-        let later = |document: &Document| {
-            matches!(document.get("epoch"), Some(Value::Int(of)) if u64::try_from(*of).is_ok_and(|of| of > epoch))
-        };
+        let later = |document: &Document| matches!(document.get("epoch"), Some(Value::Int(of)) if u64::try_from(*of).is_ok_and(|of| of > epoch));
         let whole = !answers.iter().flatten().any(later);
         if whole && progress_of(database, None).await? == progress {
             return Ok((progress, answers));
@@ -224,6 +225,7 @@ mod tests {
             ..Query::default()
         };
         let find = Find::of(&query).unwrap().unwrap();
+        assert_eq!(find.limit, 10_000);
         assert_eq!(find.filter, doc! { "$and": [{ "state": "{\"$gt\": \"\"}" }, { "key.category": "$where" }] });
         for field in ["$where", "a.b", "a\0", ""] {
             let pair = (field.to_owned(), String::new());

@@ -203,7 +203,10 @@ impl MongoStore {
                         match index {
                             _ if code == DUPLICATE_KEY => {}
                             Some(index) if !fault.transient() => {
-                                let id = command.get_array("documents").ok().and_then(|documents| documents.get_document(index).ok());
+                                let id = command
+                                    .get_array("documents")
+                                    .ok()
+                                    .and_then(|documents| documents.get_document(index).ok());
                                 let id = id.and_then(|document| document.get_str("_id").ok());
                                 refused.push((id.unwrap_or_default().to_owned(), fault));
                             }
@@ -214,9 +217,8 @@ impl MongoStore {
                 Ok(refused)
             }
         })?;
-        let with_document = |(id, fault): (String, Fault)| {
-            Some((documents.iter().find(|document| document.id == id)?.clone(), fault))
-        };
+        let with_document =
+            |(id, fault): (String, Fault)| Some((documents.iter().find(|document| document.id == id)?.clone(), fault));
         Ok(refused.into_iter().filter_map(with_document).collect())
     }
 }

@@ -193,9 +193,8 @@ pub(super) fn create(connection: &Connection) -> Result<()> {
     for collection in Collection::ALL {
         let table = quoted(collection.name());
         let names: String = columns(collection).iter().map(|(name, _)| format!(", {}", quoted(name))).collect();
-        connection.execute_batch(&format!(
-            "CREATE TABLE IF NOT EXISTS {table} (\"_id\" TEXT NOT NULL PRIMARY KEY{names})"
-        ))?;
+        connection
+            .execute_batch(&format!("CREATE TABLE IF NOT EXISTS {table} (\"_id\" TEXT NOT NULL PRIMARY KEY{names})"))?;
         let present = Table::read(connection, collection)?;
         for (name, _) in columns(collection) {
             if !present.positions.contains_key(*name) {
