@@ -5,7 +5,7 @@ mod store;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use store::{AT, Fixture, all, commit, raw, row};
+use store::{AT, Fixture, all, ask, commit, raw, read, row};
 use tempfile::TempDir;
 use tillflow::document::{Collection, Value};
 use tillflow::store::{Query, StoreAddress, StoreError, StoreOptions};
@@ -40,6 +40,7 @@ impl Fixture for File {
 const MIDNIGHT: i64 = 1_705_276_800_000;
 
 conformance_suite!(File::new());
+conformance!(File::new(); readers_see_whole_commits_only);
 
 fn sqlite(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
@@ -51,10 +52,9 @@ fn the_file_reads_as_the_contract_says() {
     let mut store = file.open();
     store.acquire("a").unwrap();
     store.commit(&commit(1, vec![row("sales_total|hour|2024-01-15T10:00:00Z", 1, 2)])).unwrap();
-    let found: (String, i64, String, i64, String, Option<String>) = sqlite(&file.path)
+    let found: (String, i64, String, i64, String, Option<i64>) = sqlite(&file.path)
         .query_row(
-            "SELECT _id, timestamp, key, final, revenue, category FROM aggregated_data \
-             LEFT JOIN (SELECT NULL AS category) WHERE users IS NULL AND typeof(units) = 'integer'",
+            "SELECT _id, timestamp, key, final, revenue, users FROM aggregated_data WHERE typeof(units) = 'integer'",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)),
         )
@@ -85,6 +85,17 @@ fn the_file_reads_as_the_contract_says() {
             "real_time_metrics_timestamp",
         ]
     );
+}
+
+#[test]
+fn a_query_without_a_limit_has_one() {
+    let file = File::new();
+    let mut store = file.open();
+    store.write_raw(&(0..10_020).map(|offset| raw(offset, None)).collect::<Vec<_>>()).unwrap();
+    let mut reader = file.reader();
+    let query = ask(Collection::RawData);
+    assert_eq!(read(&mut *reader, query.clone()).len(), 10_000);
+    assert_eq!(read(&mut *reader, Query { limit: Some(10_010), ..query }).len(), 10_010);
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //! transaction the compare-and-set of `progress` comes first, so that a fenced instance stops before it writes; with
 //! guarded writes it comes last, so that `progress` never tells of more than is there.
 
+use std::time::Duration;
+
 use ::mongodb::bson::raw::{CStr, RawArrayBuf, RawDocumentBuf, cstr};
 use ::mongodb::bson::{Document as Reply, rawdoc};
 use ::mongodb::options::{ReadConcern, TransactionOptions};
 use ::mongodb::{Client, ClientSession, Database};
-use std::time::Duration;
 
 use super::bson::to_bson;
 use super::connect::durable;
@@ -23,6 +24,9 @@ const BATCH_DOCUMENTS: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
 /// How long the server may take for `commitTransaction` before the outcome counts as unknown.
 const COMMIT_TIME: Duration = Duration::from_secs(10);
+/// The pause before a commit without an answer is asked for again, doubled from one to the other.
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
+const COMMIT_PAUSE_MAX: Duration = Duration::from_millis(320);
 
 /// Whether a write of a commit depends on what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +132,19 @@ impl Prepared {
             let _ = session.abort_transaction().await;
             return outcome;
         }
-        match session.commit_transaction().await.map_err(Fault::from) {
-            Ok(()) => Outcome::Committed,
-            Err(fault) if fault.certainly_not_committed() => Outcome::NotCommitted(fault),
-            Err(fault) => Outcome::Unknown(fault),
+        let mut pause = COMMIT_PAUSE;
+        loop {
+            match session.commit_transaction().await.map_err(Fault::from) {
+                Ok(()) => return Outcome::Committed,
+                Err(fault) if fault.certainly_not_committed() => return Outcome::NotCommitted(fault),
+                // Asking again is harmless and mostly tells. Where the question never arrived, it also ends a
+                // transaction that would hold its documents against the next attempt until the server expires it.
+                Err(fault) if fault.commit_may_be_asked_again() && pause <= COMMIT_PAUSE_MAX => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(fault) => return Outcome::Unknown(fault),
+            }
         }
     }
 

@@ -81,6 +81,11 @@ impl Fault {
         self.labelled(TRANSIENT_TRANSACTION_ERROR) && !self.labelled(UNKNOWN_TRANSACTION_COMMIT_RESULT)
     }
 
+    /// Whether the outcome of a commit is unknown in a way that asking again may resolve.
+    pub(super) fn commit_may_be_asked_again(&self) -> bool {
+        self.labelled(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+    }
+
     /// Whether the same may succeed a little later.
     pub(super) fn transient(&self) -> bool {
         let labels =

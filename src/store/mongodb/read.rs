@@ -225,6 +225,7 @@ mod tests {
             ..Query::default()
         };
         let find = Find::of(&query).unwrap().unwrap();
+        assert_eq!(find.limit, 10_000);
         assert_eq!(find.filter, doc! { "$and": [{ "state": "{\"$gt\": \"\"}" }, { "key.category": "$where" }] });
         for field in ["$where", "a.b", "a\0", ""] {
             let pair = (field.to_owned(), String::new());

@@ -196,13 +196,14 @@ mod tests {
     use super::*;
 
     fn round_trip(column: &str, kind: Kind, value: Value) {
-        let owned = match to_sql(&value) {
-            ToSqlOutput::Owned(owned) => owned,
-            ToSqlOutput::Borrowed(borrowed) => rusqlite::types::Value::try_from(borrowed).expect("text is UTF-8"),
+        let bound = to_sql(&value);
+        let cell = match &bound {
+            ToSqlOutput::Owned(owned) => ValueRef::from(owned),
+            ToSqlOutput::Borrowed(borrowed) => *borrowed,
             _ => panic!("an output that is never made"),
         };
-        let back = from_sql(Collection::RealTimeMetrics, column, kind, ValueRef::from(&owned));
-        assert_eq!(back, Ok(Some(value)), "{column}");
+        let back = from_sql(Collection::RealTimeMetrics, column, kind, cell);
+        assert_eq!(back, Ok(Some(value.clone())), "{column}");
     }
 
     #[test]
