@@ -3,14 +3,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{FileFailurePersistence, RngAlgorithm, TestRng, TestRunner};
 use support::check::{check, expect};
 use support::samples::START;
 use support::{Pace, Plan, Timed};
 use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::oracle::RowsByKey;
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::records::{Activity, Millis, Money, Reason, Sale, StockLevel, Topic};
+use tillflow_dataflows::outputs::{RowBody, RowKey};
+use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Reason, Sale, StockLevel, Topic};
 use tillflow_dataflows::time::{HOUR, MINUTE, Tick};
 
 const PARTITIONS: [(Topic, i32); 7] = [
@@ -227,7 +232,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(300))]
+    #![proptest_config(config(250))]
 
     #[test]
     fn every_view_equals_its_twin_at_every_tick(history in history(), ahead in any::<[u8; 4]>()) {
@@ -255,4 +260,84 @@ proptest! {
         prop_assert_eq!(last(&expected), last(&expected_at_once));
         check(&at_once, &expected_at_once, &Pace::even(2));
     }
+}
+
+/// What happened in some histories, by the oracle alone.
+#[derive(Debug, Default)]
+struct Happened {
+    outcomes: BTreeMap<Outcome, usize>,
+    final_given: usize,
+    final_withdrawn: usize,
+    rows_gone: usize,
+    full_rankings: usize,
+    ties: usize,
+    worth_nothing: usize,
+    alerts_resolved: usize,
+    as_of_by_days: usize,
+}
+
+impl Happened {
+    fn watch(&mut self, before: &RowsByKey, after: &RowsByKey) {
+        let is_final = |body: Option<&RowBody>| match body {
+            Some(RowBody::Sales(_, is_final) | RowBody::Activity(_, is_final) | RowBody::Users(_, is_final)) => {
+                Some(*is_final)
+            }
+            _ => None,
+        };
+        for (key, body) in before {
+            match (is_final(Some(body)), is_final(after.get(key))) {
+                (Some(false), Some(true)) => self.final_given += 1,
+                (Some(true), Some(false)) => self.final_withdrawn += 1,
+                _ => {}
+            }
+            match (key, after.get(key), body) {
+                (RowKey::Rollup(_), None, _) => self.rows_gone += 1,
+                (RowKey::Alert(..), None, _) => self.alerts_resolved += 1,
+                (RowKey::AsOf, Some(RowBody::Instant(after)), RowBody::Instant(before)) => {
+                    self.as_of_by_days += usize::from(after - before > 24 * HOUR);
+                }
+                _ => {}
+            }
+        }
+        for body in after.values() {
+            match body {
+                RowBody::Ranking(products) => {
+                    self.full_rankings += usize::from(products.len() == 10);
+                    self.ties += usize::from(products.windows(2).any(|pair| pair[0].revenue == pair[1].revenue));
+                }
+                RowBody::Sales(sums, _) if sums.revenue == 0 && sums.transactions > 0 => self.worth_nothing += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn the_histories_contain_what_they_are_for() {
+    let mut runner =
+        TestRunner::new_with_rng(ProptestConfig::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut happened = Happened::default();
+    for _ in 0..100 {
+        let history = history().new_tree(&mut runner).expect("a history").current();
+        let expected = expect(&build(&history));
+        for decision in expected.decisions.values().flatten() {
+            *happened.outcomes.entry(decision.outcome).or_default() += 1;
+        }
+        for (before, after) in expected.rows.values().zip(expected.rows.values().skip(1)) {
+            happened.watch(before, after);
+        }
+    }
+    let Happened { outcomes, .. } = &happened;
+    assert!(Outcome::ALL.iter().all(|outcome| outcomes.get(outcome).is_some_and(|count| *count >= 50)), "{happened:?}");
+    let counts = [
+        happened.final_given,
+        happened.final_withdrawn,
+        happened.rows_gone,
+        happened.full_rankings,
+        happened.ties,
+        happened.worth_nothing,
+        happened.alerts_resolved,
+        happened.as_of_by_days,
+    ];
+    assert!(counts.iter().all(|count| *count >= 10), "{happened:?}");
 }

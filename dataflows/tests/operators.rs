@@ -182,7 +182,7 @@ fn final_before() -> impl Strategy<Value = FinalBefore> {
 }
 
 proptest! {
-    #![proptest_config(config(300))]
+    #![proptest_config(config(1500))]
 
     #[test]
     fn published_rows_are_the_sums_and_their_finality_at_every_tick(
@@ -264,7 +264,7 @@ fn is_live(window: &Window, as_of: Millis) -> bool {
 }
 
 proptest! {
-    #![proptest_config(config(200))]
+    #![proptest_config(config(1500))]
 
     #[test]
     fn a_sweep_takes_what_is_dead_and_nothing_else(

@@ -270,7 +270,7 @@ fn open_metrics(text: &str) -> BTreeMap<String, Family> {
     }
     for (name, family) in &families {
         if family.kind == "histogram" && !family.samples.is_empty() {
-            let of = |suffix: &str| family.samples.iter().filter(move |it| it.0 == format!("{name}{suffix}"));
+            let of = |suffix: &'static str| family.samples.iter().filter(move |it| it.0 == format!("{name}{suffix}"));
             let buckets: Vec<f64> = of("_bucket").map(|it| it.2).collect();
             assert!(buckets.is_sorted(), "{name}: {buckets:?}");
             let last = of("_bucket").last().expect("buckets");

@@ -1,6 +1,8 @@
 //! A partition's dictionary: texts that many remembered rows share, each held once and dropped with its last row.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::records::Text;
 
@@ -17,7 +19,9 @@ struct Entry {
 /// Texts by symbol and symbols by text, counted.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
-    symbols: HashMap<Text, u32>,
+    /// Indexes of `entries`, found by their texts: four bytes a text, so that most look-ups find it in a cache.
+    symbols: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     entries: Vec<Entry>,
     free: Vec<u32>,
 }
@@ -25,23 +29,25 @@ pub(super) struct Interner {
 impl Interner {
     /// The symbol of `text`, one more use of it.
     pub(super) fn acquire(&mut self, text: &Text) -> Symbol {
-        if let Some(&index) = self.symbols.get(text) {
-            self.entries[index as usize].uses += 1;
+        let Interner { symbols, hasher, entries, free } = self;
+        let hash = hasher.hash_one(text);
+        if let Some(&index) = symbols.find(hash, |index| entries[*index as usize].text == *text) {
+            entries[index as usize].uses += 1;
             return Symbol(index);
         }
         let entry = Entry { text: text.clone(), uses: 1 };
-        let index = match self.free.pop() {
+        let index = match free.pop() {
             Some(index) => {
-                self.entries[index as usize] = entry;
+                entries[index as usize] = entry;
                 index
             }
             None => {
-                let index = u32::try_from(self.entries.len()).expect("more than 2^32 identifiers remembered at once");
-                self.entries.push(entry);
+                let index = u32::try_from(entries.len()).expect("more than 2^32 identifiers remembered at once");
+                entries.push(entry);
                 index
             }
         };
-        self.symbols.insert(text.clone(), index);
+        symbols.insert_unique(hash, index, |index| hasher.hash_one(&entries[*index as usize].text));
         Symbol(index)
     }
 
@@ -50,8 +56,9 @@ impl Interner {
         let entry = &mut self.entries[symbol.0 as usize];
         entry.uses -= 1;
         if entry.uses == 0 {
-            let text = std::mem::take(&mut entry.text);
-            self.symbols.remove(&text);
+            let hash = self.hasher.hash_one(&std::mem::take(&mut entry.text));
+            let found = self.symbols.find_entry(hash, |index| *index == symbol.0);
+            found.expect("a text in use is found by its hash").remove();
             self.free.push(symbol.0);
         }
     }
