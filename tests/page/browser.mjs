@@ -83,7 +83,7 @@ export function drawnFigures() {
 }
 
 /** JSON of the API, and the epoch that its header names. */
-export async function api(origin, path, millis = 5_000) {
+export async function api(origin, path, millis = 15_000) {
   const response = await fetch(`${origin}/api/v1/${path}`, { signal: AbortSignal.timeout(millis) });
   const text = await response.text();
   return {

@@ -57,7 +57,7 @@ export async function history(report, page) {
     report.check(`/history: the choice is in the address: ${words}`,
       Object.entries(wish).every(([name, value]) => url.searchParams.get(name) === value), page.url());
     const found = await rowsShown(page);
-    const answer = await (await fetch(new URL(found.json, origin), { signal: AbortSignal.timeout(5_000) })).json();
+    const answer = await (await fetch(new URL(found.json, origin), { signal: AbortSignal.timeout(15_000) })).json();
     report.check(`/history: finds the rows of the API: ${words}`,
       found.count > 0 && found.shown > 0 && Math.abs(found.count - answer.count) <= 20, `${JSON.stringify(found)}; the API has ${answer.count}`);
     report.check(`/history: draws them: ${words}`, (await page.evaluate(drawnFigures)).includes("history"));

@@ -26,6 +26,9 @@ const timer = setTimeout(() => {
   process.exit(1);
 }, LIMIT);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
+process.on("unhandledRejection", (error) => {
+  report.check("nothing fails unseen", false, error?.stack ?? error);
+});
 
 async function main() {
   if (!existsSync(tillflow)) throw new Error(`${tillflow} is missing: cargo build --release`);

@@ -57,9 +57,13 @@ fn topics_without_a_record() {
     let topics = Topics::init("empty", 2);
     let store = Store::sqlite();
     store.catch_up(&topics, "");
-    assert_eq!(store.progress(), None);
+    // Metrics are always present, and say nothing.
+    let progress = store.progress().expect("progress");
+    assert_eq!((progress.as_of, counted(&progress)), (None, 0));
+    assert_equal(&topics, &store, "--complete");
     topics.generate(16, 300);
     store.catch_up(&topics, "");
+    assert_eq!(counted(&store.progress().expect("progress")), 300);
     assert_equal(&topics, &store, "--complete");
 }
 

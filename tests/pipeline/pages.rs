@@ -397,7 +397,7 @@ fn pages_of_a_run(store: &Store, name: &str, rate: u32) {
         assert_eq!(site.get(path).body, beside.get(path).body, "{path}");
     }
     let ended = run.end("TERM", STOP);
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_numbers(&beside, store);
     assert_eq!(alone.end("INT", STOP).code, Some(0));
     assert_equal(&topics, store, "--complete");

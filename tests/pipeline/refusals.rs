@@ -20,15 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Ends with `code`, and one line on standard error that has all of `words`.
 #[track_caller]
 fn refused(ended: &Ended, code: i32, words: &[&str]) {
-    assert_eq!(ended.code, Some(code), "{ended:#?}");
-    assert_eq!(ended.stdout, "", "{ended:#?}");
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
     let errors: Vec<&str> = ended.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
-    let [line] = errors[..] else { panic!("not one line: {ended:#?}") };
+    let [line] = errors[..] else { panic!("not one line: {ended:?}") };
     for word in words {
         assert!(line.contains(word), "no {word:?} in {line:?}");
     }
-    assert!(!ended.output().contains(SECRET), "{ended:#?}");
-    assert!(ended.took < PATIENCE, "{ended:#?}");
+    assert!(!ended.output().contains(SECRET), "{ended:?}");
+    assert!(ended.took < PATIENCE, "{ended:?}");
 }
 
 fn run(flags: &[&str]) -> Ended {
@@ -96,7 +96,7 @@ fn what_cannot_be_a_setting() {
     ];
     for (flags, word) in cases {
         let ended = run(flags);
-        assert_eq!(ended.code, Some(2), "{ended:#?}");
+        assert_eq!(ended.code, Some(2), "{ended:?}");
         let first = ended.stderr.lines().next().unwrap_or_default();
         assert!(first.starts_with("error: ") && first.contains(word), "{flags:?}: {first}");
         assert_eq!(ended.stdout, "");
@@ -251,8 +251,8 @@ fn no_secret_is_said() {
             let ended =
                 Tillflow::new(["run", "--no-dashboard", talk]).flags(topics.flags()).flags(flags.iter().copied());
             let ended = ended.run(SOON);
-            assert!(matches!(ended.code, Some(2 | 3)), "{ended:#?}");
-            assert!(!ended.output().contains(SECRET), "{ended:#?}");
+            assert!(matches!(ended.code, Some(2 | 3)), "{ended:?}");
+            assert!(!ended.output().contains(SECRET), "{ended:?}");
         }
     }
     // The environment shows in no help.
@@ -266,8 +266,8 @@ fn no_secret_is_said() {
     let store = Store::sqlite();
     let run = store.run(&topics, "-vv").flags(flags).flags(["-X", &format!("sasl.password={SECRET}")]);
     let ended = run.run(SOON);
-    assert_eq!(ended.code, Some(3), "{ended:#?}");
-    assert!(!ended.output().contains(SECRET), "{ended:#?}");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(!ended.output().contains(SECRET), "{ended:?}");
     let last = ended.stderr.lines().last().unwrap_or_default();
     assert!(last.contains("sasl.password") || last.contains("credentials"), "{last}");
 }

@@ -86,8 +86,8 @@ fn interrupted(store: &Store, name: &str, history: Hostile, rate: u32, flags: &[
         let under_load = !sending.is_over();
         let ended = run.end(signal, STOP);
         match signal {
-            "KILL" => assert_eq!(ended.code, None, "{ended:#?}"),
-            _ => assert_eq!(ended.code, Some(0), "{ended:#?}"),
+            "KILL" => assert_eq!(ended.code, None, "{ended:?}"),
+            _ => assert_eq!(ended.code, Some(0), "{ended:?}"),
         }
         let progress = store.progress().expect("progress");
         assert!(progress.epoch > epoch, "epoch {} after {epoch}", progress.epoch);
@@ -144,7 +144,7 @@ fn fenced(store: &Store, name: &str) {
     // Only a commit can find out, and only records make one.
     let mut generating = topics.generate_command(27).flags(["--rate", "100", "--count", "1000"]).start();
     let first = first.wait(SOON);
-    assert_eq!(first.code, Some(5), "{first:#?}");
+    assert_eq!(first.code, Some(5), "{first:?}");
     let last = first.stderr.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: fenced: "), "{last}");
     assert!(generating.is_running(), "the older instance noticed only when nothing came any more");
@@ -155,7 +155,7 @@ fn fenced(store: &Store, name: &str) {
     };
     wait_for(SOON, "everything committed by the newer instance", || all(&mut second));
     let ended = second.end("TERM", STOP);
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_equal(&topics, store, "--complete");
 }
 
@@ -178,7 +178,7 @@ fn one_signal_stops_and_a_second_ends_at_once() {
         let mut run = store.run_with_pages(&topics, "--listen 127.0.0.1:0").start();
         wait_for_commits(&store, &mut run, 999);
         let ended = run.end(signal, STOP);
-        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(ended.took < STOP, "{:?}", ended.took);
         assert_equal(&topics, &store, "--complete");
     }
@@ -190,7 +190,7 @@ fn one_signal_stops_and_a_second_ends_at_once() {
     run.signal("INT");
     run.signal("TERM");
     let ended = run.end("CONT", STOP);
-    assert_eq!(ended.code, Some(130), "{ended:#?}");
+    assert_eq!(ended.code, Some(130), "{ended:?}");
     store.catch_up(&topics, "");
     assert_equal(&topics, &store, "--complete");
 }
@@ -204,11 +204,11 @@ fn generate_stops_at_a_signal() {
     wait_for_commits(&store, &mut run, 100);
     assert!(generating.is_running());
     let ended = generating.end("INT", STOP);
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     // An end that never comes: everything present at the start is enough.
     let mut generating = topics.generate_command(30).flags(["--rate", "3000"]).start();
     let ended = run.end("INT", STOP);
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     store.catch_up(&topics, "");
     assert!(generating.is_running());
     assert_eq!(generating.end("TERM", STOP).code, Some(0));

@@ -30,9 +30,8 @@ pub struct Tillflow {
 }
 
 /// A command that ended.
-#[derive(Debug)]
 pub struct Ended {
-    pub flags: Vec<String>,
+    flags: Vec<String>,
     /// Absent when a signal ended it.
     pub code: Option<i32>,
     pub stdout: String,
@@ -96,7 +95,7 @@ impl Tillflow {
     /// Runs it to its end, which has to be a good one.
     pub fn succeed(self, limit: Duration) -> Ended {
         let ended = self.run(limit);
-        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
         ended
     }
 }
@@ -169,6 +168,14 @@ impl Running {
         let sent = Instant::now();
         self.signal(signal);
         Ended { took: sent.elapsed(), ..self.wait(limit) }.since(sent)
+    }
+}
+
+/// For the words of a test that failed.
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Ended { flags, code, stdout, stderr, took } = self;
+        write!(f, "`tillflow {}` ended with {code:?} after {took:?}; it said:\n{stdout}{stderr}", flags.join(" "))
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Child;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use tillflow::store::{Progress, StoreAddress, StoreReader};
+use tillflow::store::{Progress, StoreAddress};
 use tillflow_dataflows::records::Topic;
 
 use super::program::{Ended, Tillflow, script, start_script};
@@ -150,13 +150,12 @@ impl Store {
 
     /// The flags by which the program and the oracle find it.
     pub fn flags(&self) -> Vec<String> {
-        let flags = match self {
+        match self {
             Store::Mongodb { database } => {
-                vec!["--store", "mongodb", "--mongo-uri", &mongodb(), "--database", database].map_owned()
+                ["--store", "mongodb", "--mongo-uri", &mongodb(), "--database", database].map(String::from).into()
             }
-            Store::Sqlite { file, .. } => vec!["--store", &format!("sqlite:{}", file.display())].map_owned(),
-        };
-        flags
+            Store::Sqlite { file, .. } => vec![String::from("--store"), format!("sqlite:{}", file.display())],
+        }
     }
 
     /// `tillflow run` from these topics into it, without pages.
@@ -173,17 +172,16 @@ impl Store {
         self.run(topics, flags).flags(["--until-caught-up"]).succeed(2 * SOON)
     }
 
-    pub fn reader(&self) -> Box<dyn StoreReader> {
-        let address = match self {
-            Store::Mongodb { database } => StoreAddress::parse("mongodb", &mongodb(), database),
-            Store::Sqlite { file, .. } => StoreAddress::parse(&format!("sqlite:{}", file.display()), "", ""),
-        };
-        address.expect("an address").open_reader().expect("a reader")
-    }
-
     /// How far it is; absent before the first commit.
     pub fn progress(&self) -> Option<Progress> {
-        self.reader().read(&[]).expect("progress").0.filter(|progress| progress.epoch > 0)
+        let address = match self {
+            Store::Mongodb { database } => StoreAddress::parse("mongodb", &mongodb(), database),
+            // No run has got as far as making it.
+            Store::Sqlite { file, .. } if !file.exists() => return None,
+            Store::Sqlite { file, .. } => StoreAddress::parse(&format!("sqlite:{}", file.display()), "", ""),
+        };
+        let mut reader = address.expect("an address").open_reader().expect("a reader");
+        reader.read(&[]).expect("progress").0.filter(|progress| progress.epoch > 0)
     }
 }
 
@@ -203,15 +201,5 @@ impl Drop for Store {
                 eprintln!("dropping {database}: {error}");
             }
         }
-    }
-}
-
-trait MapOwned {
-    fn map_owned(self) -> Vec<String>;
-}
-
-impl MapOwned for Vec<&str> {
-    fn map_owned(self) -> Vec<String> {
-        self.into_iter().map(str::to_owned).collect()
     }
 }
