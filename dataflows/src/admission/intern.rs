@@ -56,7 +56,7 @@ impl Interner {
         let entry = &mut self.entries[symbol.0 as usize];
         entry.uses -= 1;
         if entry.uses == 0 {
-            let hash = self.hasher.hash_one(&std::mem::take(&mut entry.text));
+            let hash = self.hasher.hash_one(std::mem::take(&mut entry.text));
             let found = self.symbols.find_entry(hash, |index| *index == symbol.0);
             found.expect("a text in use is found by its hash").remove();
             self.free.push(symbol.0);
