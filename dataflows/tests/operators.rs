@@ -75,7 +75,7 @@ fn script<A: std::fmt::Debug + Clone, B: std::fmt::Debug + Clone>(
 }
 
 /// Tells a script to two inputs, the second from worker 0 alone, and ends the graph.
-fn tell<A: Clone, B: Copy, D, R>(
+fn tell<A: Clone, B, D, R>(
     worker: &mut timely::worker::Worker,
     script: &Script<A, B>,
     mut first: InputSession<Tick, D, R>,
@@ -85,7 +85,7 @@ fn tell<A: Clone, B: Copy, D, R>(
 ) where
     D: differential_dataflow::ExchangeData,
     R: differential_dataflow::ExchangeData + differential_dataflow::difference::Semigroup,
-    B: differential_dataflow::ExchangeData,
+    B: differential_dataflow::ExchangeData + Copy,
 {
     let mut in_force: Option<B> = None;
     for turn in 0..script.ticks() + 6 {

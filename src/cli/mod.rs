@@ -13,6 +13,7 @@ mod terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::dashboard::server::ServerError;
@@ -144,7 +145,15 @@ pub fn main() -> ExitCode {
         eprintln!("error: {problem}");
         return ExitCode::from(2);
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprintln!("{}", one_line(&error.render().to_string()));
+            return ExitCode::from(2);
+        }
+        // Help and version, on standard output with exit code 0; help for want of a command with 2.
+        Err(other) => other.exit(),
+    };
     signals::exit_on_panic();
     terminal::start_logging(&cli.global);
     let result = match cli.command {

@@ -68,6 +68,10 @@ impl StoreAddress {
             if path.is_empty() {
                 return Err(AddressError("--store sqlite: lacks the file; write --store sqlite:FILE".into()));
             }
+            // SQLite takes these for databases that are gone with the process.
+            if path.starts_with(':') || path.starts_with("file:") {
+                return Err(AddressError(format!("--store sqlite:{path} is no file; write a path such as ./{path}")));
+            }
             return Ok(StoreAddress::Sqlite { path: path.into() });
         }
         if store != "mongodb" {

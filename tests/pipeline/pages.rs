@@ -273,7 +273,7 @@ fn open_metrics(text: &str) -> BTreeMap<String, Family> {
             let of = |suffix: &'static str| family.samples.iter().filter(move |it| it.0 == format!("{name}{suffix}"));
             let buckets: Vec<f64> = of("_bucket").map(|it| it.2).collect();
             assert!(buckets.is_sorted(), "{name}: {buckets:?}");
-            let last = of("_bucket").last().expect("buckets");
+            let last = of("_bucket").next_back().expect("buckets");
             assert_eq!(last.1["le"], "+Inf", "{name}");
             assert_eq!(Some(last.2), of("_count").next().map(|it| it.2), "{name}");
         }

@@ -219,8 +219,7 @@ pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
     let workers = pace.workers;
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let alarm = Alarm(failed.clone());
-        let outcome = work(worker, &plan, &pace, &alarm.0);
-        outcome
+        work(worker, &plan, &pace, &alarm.0)
     })
     .expect("workers start");
     let mut all = Outcome::default();
