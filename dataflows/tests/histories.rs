@@ -47,6 +47,8 @@ struct History {
     partitions: [(u8, u8); PARTITIONS.len()],
     correction_window: u8,
     first_tick: u8,
+    /// Whether time stands almost still and transactions are many, so that the live ranges fill.
+    calm: bool,
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -72,12 +74,21 @@ fn history() -> impl Strategy<Value = History> {
     let records = proptest::collection::vec(spec(), 1..120);
     let partitions = proptest::array::uniform7((0u8..6, 0u8..8));
     let correction_window = prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8), 1 => Just(3u8)];
-    (records, partitions, correction_window, 0u8..3).prop_map(|(records, partitions, correction_window, first_tick)| {
-        History { records, partitions, correction_window, first_tick }
-    })
+    let calm = proptest::bool::weighted(0.3);
+    (records, partitions, correction_window, 0u8..3, calm).prop_map(
+        |(records, partitions, correction_window, first_tick, calm)| History {
+            records,
+            partitions,
+            correction_window,
+            first_tick,
+            calm,
+        },
+    )
 }
 
 const IDS: [&str; 7] = ["t1", "t2", "t|3", "tä\\4", "t5", "", "t 7"];
+/// A transaction_id in a calm history is one of these behind one of those.
+const CALM_IDS: u8 = 3;
 const USERS: [&str; 5] = ["u1", "u|2", "жук", "u4", "an identifier of more than twenty-four bytes"];
 const PRODUCTS: [&str; 14] =
     ["p", "p0", "p1", "p|1", "p\\1", "ä", "z", "p7", "p8", "p9", "pA", "pB", "\u{10ffff}", "\u{e000}"];
@@ -116,7 +127,7 @@ fn pick<T: Copy>(from: &[T], by: u8) -> T {
     from[usize::from(by) % from.len()]
 }
 
-fn given(topic: Topic, spec: &Spec, at: Millis, earlier: &[Given]) -> Given {
+fn given(topic: Topic, spec: &Spec, at: Millis, earlier: &[Given], calm: bool) -> Given {
     let [a, b, c, d, e, f, g, h] = spec.values;
     match spec.kind {
         // The same content again: a duplicate, or something stale.
@@ -130,7 +141,10 @@ fn given(topic: Topic, spec: &Spec, at: Millis, earlier: &[Given]) -> Given {
         6 => Given::Unreadable(pick(&REASONS, a)),
         _ => match topic {
             Topic::Sales => Given::Sale(Sale {
-                transaction_id: pick(&IDS, a).into(),
+                transaction_id: match calm.then_some(b % CALM_IDS) {
+                    Some(more) if more > 0 => format!("{} {more}", pick(&IDS, a)).as_str().into(),
+                    _ => pick(&IDS, a).into(),
+                },
                 user_id: pick(&USERS, b).into(),
                 product_id: pick(&PRODUCTS, c).into(),
                 quantity: pick(&QUANTITIES, d),
@@ -173,7 +187,7 @@ fn build(history: &History) -> Plan {
     let mut earlier: [Vec<Given>; PARTITIONS.len()] = Default::default();
     let mut records = Vec::new();
     for (index, spec) in history.records.iter().enumerate() {
-        now += pick(&ADVANCES, spec.advance);
+        now += pick(&ADVANCES, if history.calm { spec.advance % 4 } else { spec.advance });
         if index > 0 {
             tick += pick(&GAPS, spec.gap);
         }
@@ -182,8 +196,12 @@ fn build(history: &History) -> Plan {
             partition %= 3;
         }
         let topic = PARTITIONS[partition].0;
-        let at = now - pick(&PARTITION_LAGS, history.partitions[partition].0) - pick(&LAGS, spec.lag);
-        let given = given(topic, spec, at, &earlier[partition]);
+        let (partition_lag, lag) = match history.calm {
+            true => (history.partitions[partition].0 % 2, spec.lag % 3),
+            false => (history.partitions[partition].0, spec.lag),
+        };
+        let at = now - pick(&PARTITION_LAGS, partition_lag) - pick(&LAGS, lag);
+        let given = given(topic, spec, at, &earlier[partition], history.calm);
         let at = match &given {
             Given::Sale(sale) => sale.timestamp,
             Given::Activity(activity) => activity.timestamp,

@@ -49,7 +49,7 @@ export class Program {
   }
 
   /** Where its pages are. */
-  async address(millis = 10_000) {
+  async address(millis = 20_000) {
     const found = await until(millis, () => this.end ?? /dashboard: (http:\/\/\S+?)\/?\s/.exec(this.said)?.[1], 2);
     if (typeof found !== "string") throw new Error(`no dashboard within ${millis} ms; it said: ${this.said}`);
     return found;
