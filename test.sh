@@ -136,6 +136,9 @@ fi
 cargo test --release --workspace --all-features --no-run
 start_services
 
+# One test after another: the MongoDB-wire server lets definitions wait for other tests' transactions, and time limits
+# would then be about the neighbours.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
 if [ $# -eq 0 ]; then
     step "compose file" "$TILLFLOW_TEST_PYTHON" tests/compose/check.py
     step "the oracle's own tests" "$TILLFLOW_TEST_PYTHON" -m unittest discover -s tests/oracle
