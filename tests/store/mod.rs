@@ -1,5 +1,5 @@
-//! What every store must do, whatever keeps its documents: run against SQLite in `sqlite_store.rs` and against a
-//! MongoDB server in `mongodb_store.rs`.
+//! What every store must do, whatever keeps its documents: run against SQLite in `store_sqlite.rs` and against a
+//! MongoDB server in `store_mongodb.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

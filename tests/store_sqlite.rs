@@ -248,7 +248,7 @@ fn processor_seconds() -> f64 {
     schedstat.split(' ').next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
-/// `cargo test --release --test sqlite_store -- --ignored --nocapture` prints rows per second of commits of 10,000.
+/// `cargo test --release --test store_sqlite -- --ignored --nocapture` prints rows per second of commits of 10,000.
 #[test]
 #[ignore = "a measurement"]
 fn rows_per_second() {
