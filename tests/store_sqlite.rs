@@ -158,6 +158,29 @@ fn what_cannot_be_opened_says_so() {
 }
 
 #[test]
+fn a_store_whose_writer_is_gone_is_read() {
+    let file = File::new();
+    let mut store = file.open();
+    store.acquire("a").unwrap();
+    store.commit(&commit(1, vec![row("a", 1, 1)])).unwrap();
+    drop(store);
+    assert_eq!(all(&file, Collection::AggregatedData).len(), 1);
+}
+
+#[test]
+fn a_store_without_tables_says_what_to_do() {
+    let file = File::new();
+    let mut store = file.address.open().unwrap();
+    for refused in [store.acquire("a").err(), store.write_raw(&[raw(1, None)]).err()] {
+        assert!(
+            matches!(&refused, Some(StoreError::Unavailable(text)) if text.contains("tillflow init")),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(file.reader().read(&[ask(Collection::RawData)]).unwrap(), (None, vec![Vec::new()]));
+}
+
+#[test]
 fn a_removed_file_stops_the_writer_and_a_new_one_is_read() {
     let file = File::new();
     let mut store = file.open();

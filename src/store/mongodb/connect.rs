@@ -1,7 +1,7 @@
 //! A connection: options, the runtime that the driver works on, and waiting for it.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::mongodb::bson::doc;
 use ::mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
@@ -99,8 +99,8 @@ impl Connection {
         Backoff::new(self.timeout, self.report.clone())
     }
 
-    /// Runs `work` to its end on the runtime, for as long as `backoff` has left. Work that does not answer is never
-    /// dropped; it is left alone, and this connection is used no more.
+    /// Runs `work` to its end on the runtime, for as long as `backoff` has left, but at least [`SILENCE`]. Work that
+    /// does not answer is never dropped; it is left alone, and this connection is used no more.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         attempted: &str,
@@ -114,16 +114,17 @@ impl Connection {
             return Err(StoreError::Unavailable(format!("the connection to {} is closed", self.shown)));
         };
         let mut working = runtime.spawn(work);
-        let mut waited = Duration::ZERO;
+        let begun = Instant::now();
+        let limit = backoff.left().max(SILENCE);
         let why = loop {
-            let patience = SILENCE.min(backoff.left());
+            let patience = SILENCE.min(limit.saturating_sub(begun.elapsed()));
             match runtime.block_on(async { tokio::time::timeout(patience, &mut working).await }) {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(_)) => break format!("cannot {attempted} {}: the driver gave up; see the log", self.shown),
                 Err(_) => {
-                    waited += patience;
+                    let waited = begun.elapsed();
                     let silent = format!("cannot {attempted} {}: no answer for {} s", self.shown, waited.as_secs());
-                    if backoff.left().is_zero() {
+                    if waited >= limit {
                         break format!("{silent}; check the server and the network");
                     }
                     backoff.report(&silent);
@@ -177,7 +178,6 @@ async fn options(uri: &str) -> Result<ClientOptions, ::mongodb::error::Error> {
     let mut options = ClientOptions::parse(uri).await?;
     options.app_name.get_or_insert_with(|| "tillflow".into());
     options.server_selection_timeout = Some(SELECTION_TIMEOUT);
-    options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
     options.write_concern = Some(durable());
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));

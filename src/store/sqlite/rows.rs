@@ -36,6 +36,12 @@ impl<'c> Writer<'c> {
         table: &'c Table,
         conflict: Conflict,
     ) -> Result<Writer<'c>, Stop> {
+        if !table.exists() {
+            return Err(Stop::Store(StoreError::Unavailable(format!(
+                "the SQLite store has no table {}; run `tillflow init` first",
+                collection.name()
+            ))));
+        }
         let name = quoted(collection.name());
         let columns: Vec<String> = table.columns.iter().map(|(name, _)| quoted(name)).collect();
         let places: Vec<String> = (1..=columns.len()).map(|place| format!("?{place}")).collect();
