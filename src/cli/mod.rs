@@ -211,11 +211,22 @@ fn load_env_file() -> Result<(), String> {
         // The line itself may hold a secret.
         Err(dotenvy::Error::LineParse(line, _)) => {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let number = text.lines().position(|candidate| candidate == line).map_or(0, |index| index + 1);
-            Err(format!("reading {}: line {number} is not NAME=VALUE", path.display()))
+            Err(match line_number(&text, &line) {
+                Some(number) => format!("reading {}: line {number} is not NAME=VALUE", path.display()),
+                None => format!("reading {}: one of its lines is not NAME=VALUE", path.display()),
+            })
         }
         Err(_) => Err(format!("reading {}: it is not made of lines NAME=VALUE", path.display())),
     }
+}
+
+/// The number of the line at which `part` of `text` begins. A value in quotes that are never closed reaches to the
+/// end of the file, so it may be several lines.
+fn line_number(text: &str, part: &str) -> Option<usize> {
+    let part = part.trim_end_matches(['\n', '\r']);
+    let at_start = |start: &usize| *start == 0 || text[..*start].ends_with(['\n', '\u{feff}']);
+    let start = text.match_indices(part).map(|(start, _)| start).find(at_start)?;
+    Some(text[..start].matches('\n').count() + 1)
 }
 
 #[cfg(test)]
@@ -225,6 +236,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_line_of_a_part_is_found() {
+        let text = "# A\nB=A\nA\nC=\"open\nand on\n";
+        assert_eq!(line_number(text, "A"), Some(3));
+        assert_eq!(line_number(text, "C=\"open\nand on\n"), Some(4));
+        assert_eq!(line_number("\u{feff}A", "A"), Some(1));
+        assert_eq!(line_number(text, "D"), None);
     }
 
     #[test]

@@ -123,12 +123,20 @@ def _holds(sent):
     return len(digits) + exponent <= 19 and exponent >= 0 and int(digits + "0" * exponent) in INT64
 
 
+def _holds_as_written(sent):
+    """The same with every digit: 40 zeros after a 1 are a number that Decimal128 holds, but not as it was sent."""
+    mantissa, _, exponent = sent.text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    digits = (whole + fraction).lstrip("0")
+    return _holds(sent) and len(digits) <= 34 and -6176 <= _exponent(exponent) - len(fraction) <= 6111
+
+
 def _fits(sent, depth):
-    """BSON holds the value, in every server's eyes."""
+    """BSON holds the value as it was sent, in every server's eyes."""
     if depth > DEPTH_SURE:
         return False
     if isinstance(sent, Num):
-        return _holds(sent)
+        return _holds_as_written(sent)
     if isinstance(sent, list):
         return all(_fits(item, depth + 1) for item in sent)
     if isinstance(sent, Obj):

@@ -294,6 +294,11 @@ class RawValues(unittest.TestCase):
         self.assertTrue(self.bson(wide, wide))
         self.assertTrue(self.bson({"a": "1234567890123456789012345678901234567890.5"}, wide))
         self.assertFalse(self.bson({"a": 1.2345678901234568e39}, wide))
+        zeros = '{"a":1' + 40 * "0" + "}"
+        self.assertTrue(self.bson(zeros, zeros))
+        self.assertTrue(self.bson({"a": Decimal("1e40")}, zeros))
+        self.assertTrue(self.bson('{"a":1e6120}', '{"a":1e6120}'))
+        self.assertFalse(self.bson('{"a":1e40}', '{"a":1e40}'))
         self.assertTrue(self.bson('{"a":1,"a":2}', '{"a":1,"a":2}'))
         self.assertTrue(self.bson('{"a\\u0000":1}', '{"a\\u0000":1}'))
         self.assertFalse(self.bson('{"a":1}', '{"a":1}'))

@@ -64,12 +64,14 @@ function intruders() {
   for (const element of document.querySelectorAll("*")) {
     for (const { name, value } of element.attributes) {
       if (/^on/i.test(name)) found.push(`${element.tagName} ${name}=${value}`);
-      if (["href", "src", "xlink:href", "action", "formaction"].includes(name) && /^\s*(javascript|data|https?):/i.test(value)) found.push(`${element.tagName} ${name}=${value}`);
+      const leads = ["href", "src", "xlink:href", "action", "formaction"].includes(name);
+      if (leads && /^\s*(javascript|data|https?):/i.test(value)) found.push(`${element.tagName} ${name}=${value}`);
       if (name === "style" && !element.matches(".cursor, .tip, .tip *")) found.push(`${element.tagName} style=${value}`);
     }
   }
   for (const script of document.querySelectorAll("script")) if (!script.src.startsWith(`${location.origin}/assets/`)) found.push(script.outerHTML);
-  for (const element of document.querySelectorAll("style, iframe, object, embed, foreignObject, img:not(.brand img), base, use, a[target]")) found.push(element.outerHTML.slice(0, 100));
+  const strangers = "style, iframe, object, embed, foreignObject, img:not(.brand img), base, use, a[target]";
+  for (const element of document.querySelectorAll(strangers)) found.push(element.outerHTML.slice(0, 100));
   return found;
 }
 
@@ -157,7 +159,9 @@ async function charts(report, page, origin) {
         const size = root.viewBox.baseVal;
         if (!(size.width > 0 && size.height > 0)) found.push(`${path}: no size`);
       }
-      if (/[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF\u202A-\u202E\u2066-\u2069]/.test(text)) found.push(`${path}: a character that must not be there`);
+      if (/[\u0000-\u0008\u000B\u000C\u000E-\u001F\uFFFE\uFFFF\u202A-\u202E\u2066-\u2069]/.test(text)) {
+        found.push(`${path}: a character that must not be there`);
+      }
     }
     return found;
   }, paths);

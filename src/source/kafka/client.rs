@@ -118,7 +118,11 @@ impl Client {
             config.set(*name, *value);
         }
         config.create_with_context(Context::default()).map_err(|error| match &error {
-            KafkaError::ClientConfig(_, problem, name, _) => {
+            KafkaError::ClientConfig(_, problem, name, value) => {
+                // librdkafka repeats the value, which may be a secret in the wrong place.
+                let problem = problem.replace(&format!("\"{value}\""), "");
+                let problem =
+                    if value.is_empty() || !problem.contains(value.as_str()) { problem.as_str() } else { "refused" };
                 SourceError::Settings(format!("-X {name}: {problem} (its value is not shown)"))
             }
             other => SourceError::Settings(format!("making a Kafka client: {other}")),

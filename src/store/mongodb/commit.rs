@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::mongodb::bson::raw::{CStr, RawArrayBuf, RawDocumentBuf, cstr};
 use ::mongodb::bson::{Document as Reply, rawdoc};
 use ::mongodb::options::{ReadConcern, TransactionOptions};
-use ::mongodb::{Client, ClientSession, Database};
+use ::mongodb::{ClientSession, Database};
 
 use super::bson::to_bson;
 use super::connect::durable;
@@ -95,10 +95,10 @@ impl Prepared {
         Ok(Prepared { held, guard, advance, writes })
     }
 
-    /// Makes one attempt.
-    pub(super) async fn attempt(&self, client: &Client, database: &Database) -> Outcome {
+    /// Makes one attempt; a transaction is one of `session`.
+    pub(super) async fn attempt(&self, session: &mut ClientSession, database: &Database) -> Outcome {
         match self.guard {
-            Guard::Transaction => self.in_a_transaction(client, database).await,
+            Guard::Transaction => self.in_a_transaction(session, database).await,
             Guard::EpochBelow(_) => match self.guarded(database).await {
                 Ok(true) => Outcome::Committed,
                 Ok(false) => Outcome::NotMatched,
@@ -108,20 +108,16 @@ impl Prepared {
         }
     }
 
-    async fn in_a_transaction(&self, client: &Client, database: &Database) -> Outcome {
+    async fn in_a_transaction(&self, session: &mut ClientSession, database: &Database) -> Outcome {
         let options = TransactionOptions::builder()
             .read_concern(ReadConcern::snapshot())
             .write_concern(durable())
             .max_commit_time(COMMIT_TIME)
             .build();
-        let mut session = match client.start_session().await {
-            Ok(session) => session,
-            Err(error) => return Outcome::NotCommitted(error.into()),
-        };
         if let Err(error) = session.start_transaction().with_options(options).await {
             return Outcome::NotCommitted(error.into());
         }
-        let stopped = match self.write_all(database, &mut session).await {
+        let stopped = match self.write_all(database, session).await {
             Ok(true) => None,
             Ok(false) => Some(Outcome::NotMatched),
             Err(fault) => Some(Outcome::NotCommitted(fault)),

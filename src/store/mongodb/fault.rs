@@ -19,9 +19,9 @@ const AUTHENTICATION_FAILED: i32 = 18;
 /// Server codes that time heals: host unreachable or not found, network timeout, lock timeouts, a time limit, an
 /// exceeded wait, shutting down, stepping down, elections, interruptions, write conflicts, lost snapshots and
 /// transactions, and a write concern that was not met in time.
-const TRANSIENT_CODES: [i32; 26] = [
+const TRANSIENT_CODES: [i32; 27] = [
     6, 7, 24, 46, 50, 64, 89, 91, 112, 117, 133, 134, 189, 202, 225, 239, 246, 251, 262, 9001, 10058, 10107, 11600,
-    11602, 13435, 13436,
+    11601, 11602, 13435, 13436,
 ];
 
 /// A failed piece of work.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ::mongodb::Database;
 use ::mongodb::bson::raw::RawDocumentBuf;
 use ::mongodb::bson::{Document as BsonDocument, doc};
 use ::mongodb::options::ReturnDocument;
+use ::mongodb::{Client, ClientSession, Database};
+use tokio::sync::Mutex;
 
 use super::bson::{from_bson, to_bson};
 use super::commit::{Batches, Guard, Outcome, Prepared, write_errors};
@@ -22,12 +23,14 @@ pub(in crate::store) struct MongoStore {
     options: StoreOptions,
     instance: String,
     held: Option<Held>,
+    /// The session of every commit, from the moment that the fence is held. One attempt uses it at a time.
+    session: Option<Arc<Mutex<ClientSession>>>,
 }
 
 impl MongoStore {
     pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
         let connection = Connection::open(address, &options)?;
-        Ok(MongoStore { connection, options, instance: String::new(), held: None })
+        Ok(MongoStore { connection, options, instance: String::new(), held: None, session: None })
     }
 
     fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
@@ -82,17 +85,22 @@ impl Store for MongoStore {
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let taker: Arc<str> = instance.into();
         let guarded = !self.connection.transactions;
-        let (progress, origin) = self.retry("take the fence of", move |database| {
-            let taker = Arc::clone(&taker);
+        let client = self.connection.client.clone();
+        let (progress, origin, session) = self.retry("take the fence of", move |database| {
+            let (taker, client) = (Arc::clone(&taker), client.clone());
             async move {
+                end_transaction_of_the_last(&client, &database).await?;
                 let progress = take_fence(&database, &taker).await?;
                 if guarded {
                     take_back(&database, &progress).await?;
                 }
                 let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
-                Ok((progress, origin))
+                let session = client.start_session().await?;
+                remember_session(&database, &session, progress.fence).await?;
+                Ok((progress, origin, session))
             }
         })?;
+        self.session = Some(Arc::new(Mutex::new(session)));
         self.instance = instance.to_owned();
         self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
         Ok((progress, origin))
@@ -122,7 +130,7 @@ impl Store for MongoStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let Some(held) = self.held else {
+        let (Some(held), Some(session)) = (self.held, self.session.clone()) else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
         let attempted = "commit to";
@@ -133,9 +141,9 @@ impl Store for MongoStore {
         let prepared = Arc::new(Prepared::new(commit, held, &self.instance, self.connection.transactions)?);
         loop {
             let attempt = {
-                let (prepared, client) = (Arc::clone(&prepared), self.connection.client.clone());
+                let (prepared, session) = (Arc::clone(&prepared), Arc::clone(&session));
                 let database = self.connection.database.clone();
-                async move { prepared.attempt(&client, &database).await }
+                async move { prepared.attempt(&mut *session.lock().await, &database).await }
             };
             let fault = match self.connection.run(attempted, &mut backoff, attempt)? {
                 Outcome::Committed => break,
@@ -267,6 +275,34 @@ async fn find_state(database: &Database, id: &str) -> Result<Option<Document>, F
 
 async fn find_progress(database: Database) -> Result<Option<Progress>, Fault> {
     Ok(find_state(&database, PROGRESS).await?.as_ref().map(progress_from).transpose()?)
+}
+
+/// The `_id` of the document that names the session of the instance that holds the fence.
+const SESSION: &str = "session";
+
+/// An instance that was killed within a commit leaves a transaction that holds `progress` until the server lets it
+/// expire, by default after a minute. Nothing of it may be committed any more, so it is ended now.
+async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Result<(), Fault> {
+    let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
+    let Some(found) = state.find_one(doc! { "_id": SESSION }).await? else { return Ok(()) };
+    let Ok(lsid) = found.get_document("lsid") else { return Ok(()) };
+    // Without the right to do so, or where the session is unknown, the transaction is waited for instead.
+    if let Err(error) = client.database("admin").run_command(doc! { "killSessions": [lsid] }).await {
+        tracing::debug!(%error, "the last instance's session could not be ended");
+    }
+    Ok(())
+}
+
+/// Leaves word of the session to whoever takes the fence next.
+async fn remember_session(database: &Database, session: &ClientSession, fence: i64) -> Result<(), Fault> {
+    let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
+    let outdated = doc! { "_id": SESSION, "fence": { "$lt": fence } };
+    let named = doc! { "$set": { "lsid": session.id(), "fence": fence } };
+    match state.update_one(outdated, named).upsert(true).await.map_err(Fault::from) {
+        // Somebody has taken the fence already.
+        Err(fault) if fault.code() == Some(DUPLICATE_KEY) => Ok(()),
+        other => other.map(|_| ()),
+    }
 }
 
 async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fault> {
