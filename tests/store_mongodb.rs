@@ -211,9 +211,9 @@ fn failing(guarded: bool) -> Database {
     let uri = uri();
     let mark = if uri.contains('?') { '&' } else { '?' };
     let slash = if uri.contains('?') || uri.ends_with('/') { "" } else { "/" };
-    database.address =
-        StoreAddress::parse("mongodb", &format!("{uri}{slash}{mark}appName=tillflow-failpoint"), &database.name)
-            .unwrap();
+    // A pretended election changes nothing that the server would tell of at once: the driver has to look often.
+    let options = "appName=tillflow-failpoint&heartbeatFrequencyMS=500";
+    database.address = StoreAddress::parse("mongodb", &format!("{uri}{slash}{mark}{options}"), &database.name).unwrap();
     database
 }
 

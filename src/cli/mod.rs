@@ -13,7 +13,7 @@ mod terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::dashboard::server::ServerError;
@@ -148,7 +148,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            eprintln!("{}", one_line(&error.render().to_string()));
+            eprintln!("{}", usage_error(&error));
             return ExitCode::from(2);
         }
         // Help and version, on standard output with exit code 0; help for want of a command with 2.
@@ -176,6 +176,16 @@ pub fn main() -> ExitCode {
             eprintln!("error: {}", one_line(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// What is wrong with the command line. What was given as `-X` may be a secret, so it is not repeated.
+fn usage_error(error: &clap::Error) -> String {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if flag.starts_with("-X") => {
+            format!("error: {flag}: write it as KEY=VALUE (what was given is not shown); for more, try '--help'")
+        }
+        _ => one_line(&error.render().to_string()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import time
 
 from fields import KEY_FIELDS, TOPICS, Fault, read_record
 from jsontext import NotJson, Num, parse, slices
@@ -170,9 +171,13 @@ def _consume(kafka, consumer, prefix, offsets):
                 ends[place] = (low, end)
     consumer.assign([kafka.TopicPartition(prefix + topic, number, low) for (topic, number), (low, _) in ends.items()])
     left = set(ends)
+    heard = time.monotonic()
     while left:
-        messages = consumer.consume(1000, timeout=KAFKA_SILENCE_SECONDS)
-        if not messages:
+        # It waits for as many as it may give, so the wait is short.
+        messages = consumer.consume(1000, timeout=0.05)
+        if messages:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > KAFKA_SILENCE_SECONDS:
             raise SourceError(f"the broker was silent for {KAFKA_SILENCE_SECONDS} s, {sorted(left)} not yet read")
         for message in messages:
             place = (message.topic()[len(prefix) :], message.partition())
