@@ -1,15 +1,20 @@
 //! How consumers are made, and how librdkafka's errors are put into words.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use tillflow_dataflows::records::Topic;
 
-use super::KafkaSettings;
+use super::{ANSWER_WITHIN, KafkaSettings};
 use crate::source::SourceError;
+
+/// With no broker connected for so long, nobody is expected to come.
+const DOWN_FOR: Duration = Duration::from_secs(3);
 
 /// Properties on which exactness rests. A user who sets one is told so.
 const OURS: [(&str, &str); 8] = [
@@ -41,15 +46,31 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("client.id", "tillflow"),
 ];
 
-/// Remembers the last error that concerns the whole client, because metadata calls only say "timed out".
+/// Remembers what troubles the whole client, because metadata calls only say "timed out".
 #[derive(Clone, Default)]
 pub(super) struct Context {
-    last_error: Arc<Mutex<Option<String>>>,
+    trouble: Arc<Mutex<Trouble>>,
+}
+
+#[derive(Default)]
+struct Trouble {
+    /// The last error that says why.
+    cause: Option<(RDKafkaErrorCode, String)>,
+    /// Since when no broker is connected.
+    down_since: Option<Instant>,
 }
 
 impl Context {
-    pub(super) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether asking on is of no use.
+    fn is_hopeless(&self) -> bool {
+        use RDKafkaErrorCode::{Authentication, SSL, SaslAuthenticationFailed};
+        let trouble = self.trouble();
+        matches!(trouble.cause, Some((Authentication | SSL | SaslAuthenticationFailed, _)))
+            || trouble.down_since.is_some_and(|since| since.elapsed() >= DOWN_FOR)
     }
 }
 
@@ -60,7 +81,16 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", %error, "{reason}");
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(String::from(reason));
+        let mut trouble = self.trouble();
+        match error.rdkafka_error_code() {
+            // It follows each error of the last broker, and says less.
+            Some(code @ RDKafkaErrorCode::AllBrokersDown) => {
+                trouble.down_since.get_or_insert_with(Instant::now);
+                trouble.cause.get_or_insert_with(|| (code, String::from(reason)));
+            }
+            Some(code) => trouble.cause = Some((code, String::from(reason))),
+            None => {}
+        }
     }
 }
 
@@ -139,6 +169,28 @@ impl Client {
         config
     }
 
+    /// What brokers and topics there are.
+    pub(super) fn metadata(&self, attempt: &str, consumer: &BaseConsumer<Context>) -> Result<Metadata, SourceError> {
+        let begun = Instant::now();
+        let mut patience = Duration::from_secs(1);
+        loop {
+            let left = ANSWER_WITHIN.saturating_sub(begun.elapsed()).max(Duration::from_millis(100));
+            match consumer.fetch_metadata(None, patience.min(left)) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => {
+                    // Errors of the client as a whole are told to whoever polls it, one at a time.
+                    for _ in 0..100 {
+                        let _ = consumer.poll(Duration::ZERO);
+                    }
+                    if begun.elapsed() >= ANSWER_WITHIN || consumer.context().is_hopeless() {
+                        return Err(self.unavailable(attempt, &error, consumer));
+                    }
+                }
+            }
+            patience *= 3;
+        }
+    }
+
     /// Puts a failed call into words.
     pub(super) fn unavailable(
         &self,
@@ -147,20 +199,30 @@ impl Client {
         consumer: &BaseConsumer<Context>,
     ) -> SourceError {
         let servers = &self.settings.bootstrap_servers;
-        let cause = consumer.context().last_error().unwrap_or_else(|| error.to_string());
-        SourceError::Unavailable(format!("{attempt} on the Kafka brokers at {servers}: {}", explain(error, &cause)))
+        let cause = consumer.context().trouble().cause.clone();
+        let problem = match cause {
+            Some((code, text)) => explain_code(Some(code), &text),
+            None => explain(error, &error.to_string()),
+        };
+        SourceError::Unavailable(format!("{attempt} on the Kafka brokers at {servers}: {problem}"))
     }
 }
 
 /// What an error means and what to do about it.
 pub(super) fn explain(error: &KafkaError, cause: &str) -> String {
-    let advice = match error.rdkafka_error_code() {
+    explain_code(error.rdkafka_error_code(), cause)
+}
+
+fn explain_code(code: Option<RDKafkaErrorCode>, cause: &str) -> String {
+    let advice = match code {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => {
             "the brokers refuse this user: check the ACLs"
         }
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed) => {
-            "the brokers refuse the credentials: check -X sasl.username and -X sasl.password"
+            "the brokers refuse the credentials: check -X security.protocol, sasl.mechanism, sasl.username and \
+             sasl.password"
         }
+        Some(RDKafkaErrorCode::SSL) => "check -X security.protocol and the ssl.* properties",
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => "create the topics with `tillflow init`",
         Some(RDKafkaErrorCode::Resolve) => "check the host name, and the brokers' advertised.listeners",
         _ => {

@@ -63,9 +63,7 @@ impl Source for KafkaSource {
 
     fn discover(&self) -> Result<Vec<PartitionInfo>, SourceError> {
         let consumer: BaseConsumer<_> = self.client.consumer()?;
-        let metadata = consumer
-            .fetch_metadata(None, ANSWER_WITHIN)
-            .map_err(|error| self.client.unavailable("asking for the topics", &error, &consumer))?;
+        let metadata = self.client.metadata("asking for the topics", &consumer)?;
         let mut partitions = Vec::new();
         let mut missing = Vec::new();
         for topic in Topic::ALL {

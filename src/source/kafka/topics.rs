@@ -2,7 +2,7 @@
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tillflow_dataflows::records::Topic;
 
@@ -26,9 +26,7 @@ impl KafkaSource {
         let servers = &self.client.settings().bootstrap_servers;
         // A consumer first: its errors say more than "timed out".
         let consumer: BaseConsumer<Context> = self.client.consumer()?;
-        consumer
-            .fetch_metadata(None, ANSWER_WITHIN)
-            .map_err(|error| self.client.unavailable("creating topics", &error, &consumer))?;
+        self.client.metadata("creating topics", &consumer)?;
         let failed = |problem: String| {
             SourceError::Unavailable(format!("creating topics on the Kafka brokers at {servers}: {problem}"))
         };
