@@ -73,7 +73,19 @@ struct Process {
 }
 
 impl Default for Metrics {
+    /// Of a process with a pipeline.
     fn default() -> Metrics {
+        Metrics::new(true)
+    }
+}
+
+impl Metrics {
+    /// Of a process that only shows pages: what a pipeline would count is not there, rather than 0.
+    pub fn of_pages_alone() -> Metrics {
+        Metrics::new(false)
+    }
+
+    fn new(has_pipeline: bool) -> Metrics {
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 18));
         let metrics = Metrics {
             registry: Mutex::new(Registry::default()),
@@ -93,35 +105,40 @@ impl Default for Metrics {
             process: Process::default(),
             newest: AtomicI64::new(i64::MIN),
         };
-        metrics.register();
+        metrics.register(has_pipeline);
         metrics
     }
-}
 
-impl Metrics {
-    fn register(&self) {
+    fn register(&self, has_pipeline: bool) {
         let mut registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut root = std::mem::take(&mut *registry);
         let own = root.sub_registry_with_prefix("tillflow");
-        own.register("records", "Committed records by topic and outcome", self.records.clone());
-        own.register("dead_letters", "Committed dead letters by reason", self.dead_letters.clone());
-        own.register("epoch", "The last committed epoch", self.epoch.clone());
-        own.register("commits", "Commits made", self.commits.clone());
-        own.register_with_unit("commit_duration", "Time a commit took", Unit::Seconds, self.commit_duration.clone());
-        own.register_with_unit(
-            "freshness",
-            "Now less the Kafka timestamp of the newest committed record",
-            Unit::Seconds,
-            self.freshness.clone(),
-        );
-        own.register_with_unit(
-            "end_to_end",
-            "Time of commit less the record's Kafka timestamp",
-            Unit::Seconds,
-            self.end_to_end.clone(),
-        );
-        own.register("kafka_lag_records", "Records in Kafka that are not read yet", self.lag.clone());
-        own.register("store_retries", "Writes to the store that were tried again", self.store_retries.clone());
+        if has_pipeline {
+            own.register("records", "Committed records by topic and outcome", self.records.clone());
+            own.register("dead_letters", "Committed dead letters by reason", self.dead_letters.clone());
+            own.register("epoch", "The last committed epoch", self.epoch.clone());
+            own.register("commits", "Commits made", self.commits.clone());
+            own.register_with_unit(
+                "commit_duration",
+                "Time a commit took",
+                Unit::Seconds,
+                self.commit_duration.clone(),
+            );
+            own.register_with_unit(
+                "freshness",
+                "Now less the Kafka timestamp of the newest committed record",
+                Unit::Seconds,
+                self.freshness.clone(),
+            );
+            own.register_with_unit(
+                "end_to_end",
+                "Time of commit less the record's Kafka timestamp",
+                Unit::Seconds,
+                self.end_to_end.clone(),
+            );
+            own.register("kafka_lag_records", "Records in Kafka that are not read yet", self.lag.clone());
+            own.register("store_retries", "Writes to the store that were tried again", self.store_retries.clone());
+        }
         own.register("http_requests", "Answers of the dashboard by status class", self.http_requests.clone());
         own.register("http_refused", "Connections closed without an answer", self.http_refused.clone());
         own.register("http_restarts", "Times the dashboard's inner server was built anew", self.http_restarts.clone());

@@ -34,7 +34,7 @@ pub(super) fn run(args: &DashboardArgs) -> Result<(), CliError> {
         Pages {
             address: &address,
             status: &Arc::new(Status::default()),
-            metrics: &Arc::new(Metrics::default()),
+            metrics: &Arc::new(Metrics::of_pages_alone()),
             timezone: args.timezone,
             alone: true,
         },

@@ -95,6 +95,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
         return Err(CliError::Settings(String::from("--rate is a number of records per second, or 0")));
     }
     let stop = stop_flag()?;
+    let begun = enforce_stop(&stop);
     let folder = Folder::create(args.dir.as_deref())?;
     let file = folder.path.join("demo.sqlite");
     if file.exists() {
@@ -132,7 +133,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
         timezone: Tz::UTC,
         instance: instance(),
     };
-    enforce_stop(&stop);
+    begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), false);
     let result = engine::run(&options, log, store, &status, &metrics, &stop);
     stop.store(true, Ordering::SeqCst);

@@ -44,16 +44,16 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// Say more (-v: debug, -vv: trace)
-    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet", display_order = 900)]
     verbose: u8,
     /// Say errors only
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
     /// How log lines look: text, or one JSON object a line
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", global = true)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", global = true, display_order = 902)]
     log_format: terminal::LogFormat,
     /// Read settings from this file instead of ./.env
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, display_order = 903)]
     env_file: Option<PathBuf>,
 }
 

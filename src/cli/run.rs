@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -91,6 +92,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         return Err(CliError::Settings(String::from("--envelope goes with --source ndjson:DIR only")));
     }
     let stop = stop_flag()?;
+    let begun = enforce_stop(&stop);
     let status = Arc::new(Status::default());
     let metrics = Arc::new(Metrics::default());
     let address = args.store.address()?;
@@ -98,7 +100,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         SourceAddress::Kafka => Arc::new(KafkaSource::new(args.kafka.settings())?),
         SourceAddress::Ndjson(folder) => Arc::new(NdjsonSource::new(folder, args.envelope, args.admission.timezone)),
     };
-    let (told, counted) = (Arc::clone(&status), Arc::clone(&metrics));
+    let (told, counted, has_begun) = (Arc::clone(&status), Arc::clone(&metrics), Arc::clone(&begun));
     let mut store = address.open_with(StoreOptions {
         raw_ttl: args.raw_data_ttl,
         report: Arc::new(move |problem: Option<&str>| {
@@ -107,6 +109,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
             }
             told.update(|status| {
                 let since = status.store_problem.as_ref().map(|known| known.since);
+                if let (Some(problem), None, false) = (problem, since, has_begun.load(Ordering::SeqCst)) {
+                    // Later the status line tells of it.
+                    tracing::warn!("waiting for the store: {problem}");
+                }
                 status.store_problem = problem.map(|text| Problem {
                     since: since.unwrap_or_else(|| chrono::Utc::now().timestamp_millis()),
                     text: text.to_owned(),
@@ -138,7 +144,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         timezone: args.admission.timezone,
         instance: instance(),
     };
-    enforce_stop(&stop);
+    begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
     let result = engine::run(&options, source, store, &status, &metrics, &stop);
     drop(line);

@@ -24,13 +24,20 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     Ok(stop)
 }
 
-/// Ends the process when a stop takes too long: a store that is away must not keep it.
-pub(super) fn enforce_stop(stop: &Arc<AtomicBool>) {
+/// Ends the process when a stop takes too long: a store that is away must not keep it. Until the flag that is returned
+/// is set there is nothing to commit, and it ends at once.
+pub(super) fn enforce_stop(stop: &Arc<AtomicBool>) -> Arc<AtomicBool> {
     let stop = Arc::clone(stop);
+    let begun = Arc::new(AtomicBool::new(false));
+    let has_begun = Arc::clone(&begun);
     let watch = move || {
         let mut asked: Option<Instant> = None;
         loop {
             std::thread::sleep(Duration::from_millis(100));
+            if stop.load(Ordering::SeqCst) && !has_begun.load(Ordering::SeqCst) {
+                tracing::info!("stopped before anything was read");
+                low_level::exit(0);
+            }
             if stop.load(Ordering::SeqCst) && asked.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
                 eprintln!(
                     "error: the store did not take the last epoch within {} s of being asked to stop; what it lacks is \
@@ -43,6 +50,7 @@ pub(super) fn enforce_stop(stop: &Arc<AtomicBool>) {
     };
     // Without the thread a stop may take longer; that is all.
     let _ = std::thread::Builder::new().name("tillflow-stop".into()).spawn(watch);
+    begun
 }
 
 /// Makes a panic in a thread of the pipeline end the process with 70: the other workers would wait for it for ever.

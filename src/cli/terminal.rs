@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, HumanFloatCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -72,12 +72,16 @@ pub(super) fn start_logging(global: &Global) {
 pub(super) fn bar(total: Option<u64>, what: &str) -> ProgressBar {
     let bar = BARS.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
     let template = if total.is_some() {
-        "{msg} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left"
+        "{msg} {wide_bar} {human_pos}/{human_len} records, {rate}/s, {eta} left"
     } else {
-        "{spinner} {msg} {human_pos} records, {per_sec}"
+        "{spinner} {msg} {human_pos} records, {rate}/s"
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        let rate = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // Fractions of a record are no news.
+            let _ = write!(out, "{}", HumanFloatCount(state.per_sec().round()));
+        };
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_message(what.to_owned());
     bar

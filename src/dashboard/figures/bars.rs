@@ -46,14 +46,29 @@ impl Subject<'_> {
     }
 }
 
-/// Parts of a whole, in the order given; what is beyond [`BARS_MAX`] is one bar, if `summed`.
-pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], summed: bool) -> Figure {
+/// What the values of bars make together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// Their sum; what is beyond [`BARS_MAX`] is one bar.
+    Sum,
+    /// Their sum, and each has its bar.
+    SumOfAll,
+    /// Nothing: they are averages, or the best of more than are given.
+    Nothing,
+}
+
+/// Bars of values, in the order given, at most [`BARS_MAX`] unless each has to be there.
+pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], makes: Whole) -> Figure {
     if totals.is_empty() {
         return subject.nothing();
     }
     let unit = subject.unit;
     let whole = totals.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
-    let shown = if totals.len() > BARS_MAX && summed { BARS_MAX - 1 } else { BARS_MAX.min(totals.len()) };
+    let shown = match makes {
+        Whole::Sum if totals.len() > BARS_MAX => BARS_MAX - 1,
+        Whole::SumOfAll => totals.len(),
+        Whole::Sum | Whole::Nothing => BARS_MAX.min(totals.len()),
+    };
     let mut bars: Vec<Bar> = totals[..shown]
         .iter()
         .map(|(name, value)| Bar {
@@ -65,7 +80,7 @@ pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], summed: bool) -> 
         })
         .collect();
     let rest = &totals[shown..];
-    if summed && !rest.is_empty() {
+    if makes == Whole::Sum && !rest.is_empty() {
         bars.push(Bar {
             name: format!("{} others", rest.len()),
             value: rest.iter().fold(0, |sum, (_, value)| sum.saturating_add(*value)),
@@ -74,27 +89,30 @@ pub fn parts(subject: &Subject<'_>, totals: &[(String, i128)], summed: bool) -> 
             note: None,
         });
     }
-    let mut table = Table::new(subject.title, &[subject.of, "#Value", "#Share"]);
+    let has_share = makes != Whole::Nothing;
+    let columns = [subject.of, "#Value", "#Share"];
+    let mut table = Table::new(subject.title, if has_share { &columns } else { &columns[..2] });
     table.rows = totals
         .iter()
         .map(|(name, value)| {
-            vec![
-                Cell::titled(label(name), clean(name)),
-                Cell::new(unit.exact(*value)),
-                Cell::titled(share(*value, whole), format!("{} of {}", unit.exact(*value), unit.exact(whole))),
-            ]
+            let mut cells = vec![Cell::titled(label(name), clean(name)), Cell::new(unit.exact(*value))];
+            if has_share {
+                let of = format!("{} of {}", unit.exact(*value), unit.exact(whole));
+                cells.push(Cell::titled(share(*value, whole), of));
+            }
+            cells
         })
         .collect();
+    let in_all = if has_share { format!("; {} in all", unit.short(whole)) } else { String::new() };
     let description = format!(
-        "{}: {}; {} in all.",
+        "{}: {}{in_all}.",
         subject.hint,
         totals
             .iter()
             .take(3)
             .map(|(name, value)| format!("{} {}", label(name), unit.short(*value)))
             .collect::<Vec<_>>()
-            .join(", "),
-        unit.short(whole)
+            .join(", ")
     );
     subject.figure(description, Drawing::Bars(Bars { bars, unit }), table.cut())
 }

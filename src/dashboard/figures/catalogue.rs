@@ -179,7 +179,8 @@ impl ViewFigure {
                     unit: measure.unit,
                     nothing: self.nothing,
                 };
-                bars::parts(&subject, &slice.totals_by_key(measure), measure.additive)
+                let makes = if measure.additive { bars::Whole::Sum } else { bars::Whole::Nothing };
+                bars::parts(&subject, &slice.totals_by_key(measure), makes)
             }
         }
     }
@@ -229,7 +230,7 @@ pub fn top_products(snapshot: &Snapshot, hour: bool) -> Figure {
         unit: Unit::Money,
         nothing: NO_SALES,
     };
-    bars::parts(&subject, &totals, false)
+    bars::parts(&subject, &totals, bars::Whole::Nothing)
 }
 
 /// The stock rows that are worst off.
@@ -270,7 +271,7 @@ pub fn outcomes(snapshot: &Snapshot) -> Figure {
     bars::parts(
         &subject,
         &quality_counts(snapshot, "outcomes", Outcome::ALL.iter().map(|outcome| outcome.name())),
-        false,
+        bars::Whole::SumOfAll,
     )
 }
 
@@ -286,7 +287,7 @@ pub fn reasons(snapshot: &Snapshot) -> Figure {
     };
     let mut counts = quality_counts(snapshot, "reasons", Reason::ALL.iter().map(|reason| reason.name()));
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    bars::parts(&subject, &counts, false)
+    bars::parts(&subject, &counts, bars::Whole::SumOfAll)
 }
 
 #[cfg(test)]

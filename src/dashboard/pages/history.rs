@@ -270,12 +270,15 @@ fn nothing_here(context: &Context<'_>) -> String {
     }
 }
 
+/// The last instant that RFC 3339 can write: 9999-12-31T23:59:59.999Z.
+const LAST_INSTANT: Millis = 253_402_300_799_999;
+
 fn links(wish: &Wish) -> Vec<Link> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query
         .append_pair("granularity", wish.granularity.name())
         .append_pair("from", &rfc3339(wish.windows.first))
-        .append_pair("to", &rfc3339(wish.windows.end()));
+        .append_pair("to", &rfc3339(wish.windows.end().min(LAST_INSTANT)));
     if let Some(key) = &wish.key {
         query.append_pair("key", key);
     }
