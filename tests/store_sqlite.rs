@@ -216,6 +216,17 @@ fn a_store_that_went_back_fences_its_writer() {
 }
 
 #[test]
+fn tables_of_somebody_else_are_left_alone() {
+    let file = File::new();
+    sqlite(&file.path).execute_batch("CREATE TABLE raw_data (a, b); INSERT INTO raw_data VALUES (1, 2)").unwrap();
+    let before = std::fs::read(&file.path).unwrap();
+    let refused = file.address().open().err();
+    let Some(StoreError::Unreadable(text)) = &refused else { panic!("{refused:?}") };
+    assert!(text.contains("raw_data") && text.contains("another file"), "{text}");
+    assert_eq!(std::fs::read(&file.path).unwrap(), before);
+}
+
+#[test]
 fn a_progress_that_cannot_be_understood_is_not_written_over() {
     let file = File::new();
     file.open().acquire("a").unwrap();

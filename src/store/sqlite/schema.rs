@@ -183,6 +183,11 @@ impl Table {
         !self.columns.is_empty()
     }
 
+    /// Whether a table that is there can be one of tillflow's, of whatever version.
+    pub(super) fn is_ours(&self) -> bool {
+        self.columns.first().is_some_and(|(name, _)| name == "_id")
+    }
+
     pub(super) fn kind(&self, column: &str) -> Option<Kind> {
         self.positions.get(column).map(|position| self.columns[*position].1)
     }

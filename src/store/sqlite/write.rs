@@ -31,6 +31,17 @@ pub(in crate::store) struct SqliteStore {
 impl SqliteStore {
     pub(in crate::store) fn open(path: &Path, options: StoreOptions) -> Result<SqliteStore, StoreError> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        for collection in Collection::ALL {
+            let table =
+                Table::read(&connection, collection).map_err(|error| failure("read the tables of", path, &error))?;
+            if table.exists() && !table.is_ours() {
+                return Err(StoreError::Unreadable(format!(
+                    "SQLite store {} has a table {} that tillflow did not make, and is left as it is: name another file",
+                    path.display(),
+                    collection.name()
+                )));
+            }
+        }
         connection
             .pragma_update(None, "journal_mode", "wal")
             .and_then(|()| connection.pragma_update(None, "synchronous", "full"))
