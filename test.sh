@@ -114,6 +114,8 @@ start_services() {
     else
         claim_folder
         own_services=yes
+        # Their data end with them: tests leave their databases behind.
+        export TILLFLOW_TEST_SERVICES_END=yes
         scripts/services.sh start "$run"
         # shellcheck source=/dev/null
         . "$run/env"

@@ -192,6 +192,11 @@ pub fn counted(progress: &Progress) -> i64 {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        // A server that is thrown away needs no cleaning, and SecantusDB can drop a database without end while somebody
+        // has left a transaction open.
+        if std::env::var_os("TILLFLOW_TEST_SERVICES_END").is_some() {
+            return;
+        }
         if let Store::Mongodb { database } = self {
             let dropped = wait(async {
                 let client = mongodb::Client::with_uri_str(mongodb()).await?;
