@@ -4,10 +4,12 @@
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeySpine, ValSpine};
 
-use crate::measures::{ActivityMeasures, SalesMeasures};
+use crate::measures::{ActivityMeasures, InterestMeasures, SalesMeasures, VisitMeasures};
 use crate::outputs::RollupKey;
 use crate::records::Text;
 use crate::time::{Diff, Tick, Window};
+use crate::views::activity_last_hour::Seen;
+use crate::views::revenue_anomaly::Role;
 
 /// Rollups by key, their sums in the difference.
 pub type Rollups<'scope, M> = Arranged<'scope, TraceAgent<KeySpine<RollupKey, Tick, M>>>;
@@ -26,12 +28,38 @@ pub struct Arrangements<'scope> {
     /// Reader: publishing the view.
     pub user_rollups: Rollups<'scope, i64>,
 
-    /// Key: minute or hour; value: product; difference: its sums. Only windows of the live ranges: at most
-    /// (60 + 24) x products sold in them.
-    /// Readers: the rankings of products, and the sweep that empties it.
+    /// Key: a row of `sessions` or `funnel`; difference: its sums. One entry per document.
+    /// Reader: publishing the views.
+    pub visit_rollups: Rollups<'scope, VisitMeasures>,
+
+    /// Key: a row of `product_interest`; difference: its sums. One entry per document.
+    /// Reader: publishing the view.
+    pub interest_rollups: Rollups<'scope, InterestMeasures>,
+
+    /// Key: minute or hour; value: product; difference: its sums. Only windows of the last hour and of the last week: at
+    /// most (60 + 168) x products sold in them.
+    /// Readers: the rankings of products, `supply`, and the sweep that empties it.
     pub live_products: Arranged<'scope, TraceAgent<ValSpine<Window, Text, Tick, SalesMeasures>>>,
 
+    /// Key: minute; value: user, session and whether it is a purchase; difference: how many. Only minutes of the last
+    /// hour.
+    /// Readers: `activity_last_hour`, and the sweep that empties it.
+    pub live_activity: Arranged<'scope, TraceAgent<ValSpine<Window, Seen, Tick, Diff>>>,
+
+    /// Key: hour; value: category; difference: its sums. Only the last 26 hours.
+    /// Readers: `revenue_anomaly`, and the sweep that empties it.
+    pub live_categories: Arranged<'scope, TraceAgent<ValSpine<Window, Text, Tick, SalesMeasures>>>,
+
+    /// Key: hour; value: what it is to `revenue_anomaly`. 25 entries.
+    /// Reader: `revenue_anomaly`.
+    pub judged_hours: Arranged<'scope, TraceAgent<ValSpine<Window, Role, Tick, Diff>>>,
+
+    /// Key: an hour of the last week. 168 entries.
+    /// Reader: `supply`.
+    pub week_windows: Arranged<'scope, TraceAgent<KeySpine<Window, Tick, Diff>>>,
+
     /// Key: a window of the live ranges. 84 entries.
-    /// Reader: the rankings of products. (The sliding sales metrics look rollups up by whole keys.)
+    /// Readers: the rankings of products, `activity_last_hour`. (The sliding sales metrics look rollups up by whole
+    /// keys.)
     pub live_windows: Arranged<'scope, TraceAgent<KeySpine<Window, Tick, Diff>>>,
 }

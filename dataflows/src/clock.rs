@@ -5,7 +5,7 @@ use differential_dataflow::VecCollection;
 use crate::inputs::PartitionClock;
 use crate::operators::FinalBefore;
 use crate::records::{Millis, Topic};
-use crate::time::{Diff, Granularity, LiveRange, Tick, Window};
+use crate::time::{Diff, Granularity, HOUR, LiveRange, Tick, WEEK_HOURS, Window};
 
 /// The greatest partition clock over all topics; empty before the first accepted record. Never goes back.
 pub fn as_of<'scope>(
@@ -29,6 +29,25 @@ pub fn as_of_minute<'scope>(
         .map(|instant| ((), Granularity::Minute.start(instant)))
         .reduce_named("As of: minute", |(), minutes, output| output.push((*minutes[0].0, 1)))
         .map(|((), minute)| minute)
+}
+
+/// `as_of` cut to its hour.
+pub fn as_of_hour<'scope>(
+    as_of_minute: VecCollection<'scope, Tick, Millis, Diff>,
+) -> VecCollection<'scope, Tick, Millis, Diff> {
+    as_of_minute
+        .map(|instant| ((), Granularity::Hour.start(instant)))
+        .reduce_named("As of: hour", |(), hours, output| output.push((*hours[0].0, 1)))
+        .map(|((), hour)| hour)
+}
+
+/// The 168 hours that end with `as_of`'s.
+pub fn week_windows<'scope>(
+    as_of_hour: VecCollection<'scope, Tick, Millis, Diff>,
+) -> VecCollection<'scope, Tick, Window, Diff> {
+    as_of_hour.flat_map(|hour| {
+        (0..WEEK_HOURS).map(move |back| Window { granularity: Granularity::Hour, start: hour - back * HOUR })
+    })
 }
 
 /// The windows that the sliding metrics are made of.

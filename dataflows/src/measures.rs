@@ -81,6 +81,44 @@ pub struct ActivityMeasures {
 }
 measures!(ActivityMeasures { events, amount });
 
+/// What is summed over sessions, by `sessions` and by `funnel`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VisitMeasures {
+    /// Sessions.
+    pub sessions: i64,
+    /// Sessions of exactly one event.
+    pub bounced: i64,
+    /// Sessions with a purchase.
+    pub converted: i64,
+    /// Events of type `page_view`.
+    pub page_views: i64,
+    /// Sum of the time from first to last event, in milliseconds.
+    pub duration: i64,
+    /// Sessions with a `page_view`.
+    pub viewed: i64,
+    /// Sessions with a `page_view` of a product.
+    pub viewed_product: i64,
+    /// Sessions with a purchase at or after their first `page_view`.
+    pub purchased: i64,
+}
+measures!(VisitMeasures { sessions, bounced, converted, page_views, duration, viewed, viewed_product, purchased });
+
+/// What is summed over what concerns a product on a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InterestMeasures {
+    /// Records that count: while there are any, there is a row.
+    pub rows: i64,
+    /// Activities of type `page_view`.
+    pub views: i64,
+    /// Activities of type `purchase`.
+    pub purchases: i64,
+    /// Sum of quantity over sales.
+    pub units_sold: i64,
+    /// Sum of total_amount over sales, in 1/10,000.
+    pub revenue: i128,
+}
+measures!(InterestMeasures { rows, views, purchases, units_sold, revenue });
+
 /// What is summed over current stock rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InventoryMeasures {
@@ -96,6 +134,34 @@ pub struct InventoryMeasures {
     pub low_stock: i64,
 }
 measures!(InventoryMeasures { products, rows, units, out_of_stock, low_stock });
+
+/// What is counted over the activities of the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LastHourMeasures {
+    /// Records.
+    pub events: i64,
+    /// Distinct users.
+    pub users: i64,
+    /// Distinct sessions.
+    pub sessions: i64,
+    /// Distinct sessions with a purchase.
+    pub converted: i64,
+}
+measures!(LastHourMeasures { events, users, sessions, converted });
+
+/// What is summed over what concerns the supply of a product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SupplyMeasures {
+    /// Stock rows.
+    pub rows: i64,
+    /// Sum of current_stock.
+    pub stock: i64,
+    /// Stock rows that are low or out.
+    pub short_rows: i64,
+    /// Sum of quantity over the sales of the last 168 hour buckets.
+    pub units_sold: i64,
+}
+measures!(SupplyMeasures { rows, stock, short_rows, units_sold });
 
 /// How many records had which outcome, and how many dead letters have which reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -3,7 +3,10 @@
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
-use crate::measures::{ActivityMeasures, InventoryMeasures, QualityMeasures, SalesMeasures};
+use crate::measures::{
+    ActivityMeasures, InterestMeasures, InventoryMeasures, LastHourMeasures, QualityMeasures, SalesMeasures,
+    SupplyMeasures, VisitMeasures,
+};
 use crate::records::{Millis, StockLevel, Text};
 use crate::time::{Diff, LiveRange, Tick, Window};
 
@@ -24,11 +27,17 @@ pub enum View {
     ActivityByType,
     /// Distinct users with any activity.
     ActiveUsers,
+    /// Sessions: their number, length and outcome.
+    Sessions,
+    /// Sessions by how far they came.
+    Funnel,
+    /// Views, purchases and sales by product_id.
+    ProductInterest,
 }
 
 impl View {
     /// Every windowed view.
-    pub const ALL: [View; 7] = [
+    pub const ALL: [View; 10] = [
         View::SalesTotal,
         View::SalesByCategory,
         View::SalesByStore,
@@ -36,6 +45,9 @@ impl View {
         View::SalesByProduct,
         View::ActivityByType,
         View::ActiveUsers,
+        View::Sessions,
+        View::Funnel,
+        View::ProductInterest,
     ];
 
     /// The document's `type`.
@@ -48,17 +60,20 @@ impl View {
             View::SalesByProduct => "sales_by_product",
             View::ActivityByType => "activity_by_type",
             View::ActiveUsers => "active_users",
+            View::Sessions => "sessions",
+            View::Funnel => "funnel",
+            View::ProductInterest => "product_interest",
         }
     }
 
     /// The field of the document's `key`, if the view has one.
     pub const fn key_field(self) -> Option<&'static str> {
         match self {
-            View::SalesTotal | View::ActiveUsers => None,
+            View::SalesTotal | View::ActiveUsers | View::Sessions | View::Funnel => None,
             View::SalesByCategory => Some("category"),
             View::SalesByStore => Some("store_id"),
             View::SalesByPaymentMethod => Some("payment_method"),
-            View::SalesByProduct => Some("product_id"),
+            View::SalesByProduct | View::ProductInterest => Some("product_id"),
             View::ActivityByType => Some("activity_type"),
         }
     }
@@ -88,11 +103,15 @@ pub enum Metric {
     InventorySummary,
     /// Outcomes and reasons.
     DataQuality,
+    /// Sales whose total is not quantity times price.
+    ArithmeticMismatch,
+    /// Activities of the last hour.
+    ActivityLastHour,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Metric; 7] = [
+    pub const ALL: [Metric; 9] = [
         Metric::SalesAll,
         Metric::SalesLast(LiveRange::LastHour),
         Metric::SalesLast(LiveRange::Last24Hours),
@@ -100,6 +119,8 @@ impl Metric {
         Metric::TopProducts(LiveRange::Last24Hours),
         Metric::InventorySummary,
         Metric::DataQuality,
+        Metric::ArithmeticMismatch,
+        Metric::ActivityLastHour,
     ];
 
     /// The document's `name`.
@@ -112,6 +133,8 @@ impl Metric {
             Metric::TopProducts(LiveRange::Last24Hours) => "top_products_last_24h",
             Metric::InventorySummary => "inventory_summary",
             Metric::DataQuality => "data_quality",
+            Metric::ArithmeticMismatch => "arithmetic_mismatch",
+            Metric::ActivityLastHour => "activity_last_hour",
         }
     }
 }
@@ -123,17 +146,32 @@ pub enum AlertKind {
     OutOfStock,
     /// 0 < current_stock <= reorder_level.
     LowStock,
+    /// The reported status is not the one that the numbers give.
+    StatusMismatch,
+    /// The stock of a product does for fewer than 3 days.
+    StockOutSoon,
+    /// The revenue of a category's last whole hour is unlike that of the day before.
+    RevenueAnomaly,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [AlertKind; 2] = [AlertKind::OutOfStock, AlertKind::LowStock];
+    pub const ALL: [AlertKind; 5] = [
+        AlertKind::OutOfStock,
+        AlertKind::LowStock,
+        AlertKind::StatusMismatch,
+        AlertKind::StockOutSoon,
+        AlertKind::RevenueAnomaly,
+    ];
 
     /// The document's `kind`.
     pub const fn name(self) -> &'static str {
         match self {
             AlertKind::OutOfStock => "out_of_stock",
             AlertKind::LowStock => "low_stock",
+            AlertKind::StatusMismatch => "status_mismatch",
+            AlertKind::StockOutSoon => "stock_out_soon",
+            AlertKind::RevenueAnomaly => "revenue_anomaly",
         }
     }
 
@@ -141,7 +179,8 @@ impl AlertKind {
     pub const fn severity(self) -> &'static str {
         match self {
             AlertKind::OutOfStock => "critical",
-            AlertKind::LowStock => "warning",
+            AlertKind::LowStock | AlertKind::StockOutSoon | AlertKind::RevenueAnomaly => "warning",
+            AlertKind::StatusMismatch => "info",
         }
     }
 }
@@ -155,6 +194,17 @@ pub struct StockKey {
     pub warehouse_id: Text,
 }
 
+/// What an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    /// A product in a warehouse.
+    Stock(StockKey),
+    /// A product, wherever it is.
+    Product(Text),
+    /// A category of sales.
+    Category(Text),
+}
+
 /// Which document a row becomes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RowKey {
@@ -164,8 +214,10 @@ pub enum RowKey {
     Metric(Metric),
     /// A current inventory row.
     Stock(StockKey),
+    /// The supply of a product.
+    Supply(Text),
     /// A condition that an alert is open for.
-    Alert(AlertKind, StockKey),
+    Alert(AlertKind, Subject),
     /// The greatest partition clock; not a document of its own.
     AsOf,
 }
@@ -181,6 +233,15 @@ pub struct RankedProduct {
     pub units: i64,
 }
 
+/// An hour's revenue that is unlike the day before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RevenueAnomaly {
+    /// The hour's, in 1/10,000.
+    pub revenue: i128,
+    /// That of the 24 hours before, in 1/10,000.
+    pub base: i128,
+}
+
 /// What the document says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RowBody {
@@ -190,6 +251,18 @@ pub enum RowBody {
     Activity(ActivityMeasures, bool),
     /// Distinct users, and whether the window is final.
     Users(i64, bool),
+    /// Sums over sessions, and whether the window is final.
+    Visits(VisitMeasures, bool),
+    /// Sums over what concerns a product, and whether the window is final.
+    Interest(InterestMeasures, bool),
+    /// A count.
+    Count(i64),
+    /// Counts over the last hour.
+    LastHour(LastHourMeasures),
+    /// Sums over what concerns the supply of a product.
+    Supply(SupplyMeasures),
+    /// The revenue that the alert's condition holds for.
+    Anomaly(RevenueAnomaly),
     /// A ranking, best first, at most 10.
     Ranking(Vec<RankedProduct>),
     /// Sums over stock rows.

@@ -83,6 +83,9 @@ impl Window {
     }
 }
 
+/// The hour buckets that a week's sales are counted in.
+pub const WEEK_HOURS: i64 = 168;
+
 /// The sliding ranges of the metrics: whole buckets that end with the one which holds `as_of`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum LiveRange {

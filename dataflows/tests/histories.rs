@@ -97,7 +97,8 @@ const STORES: [&str; 3] = ["s1", "s\\2", "店"];
 const PAYMENTS: [&str; 3] = ["cash", "card|x", "💳"];
 const TYPES: [&str; 5] = ["login", "page_view", "purchase", "an unknown one", "сменить"];
 const WAREHOUSES: [&str; 3] = ["w1", "w|2", "w"];
-const STATUSES: [Option<&str>; 4] = [None, Some(""), Some("in_stock"), Some("discontinued")];
+const STATUSES: [Option<&str>; 6] =
+    [None, Some(""), Some("in_stock"), Some("discontinued"), Some("low_stock"), Some("out_of_stock")];
 const QUANTITIES: [i64; 6] = [1, 2, -1, -3, 1_000_000_000, -1_000_000_000];
 const AMOUNTS: [i64; 7] = [10_000, -10_000, 0, 5, 20_000, Money::BOUND, -Money::BOUND];
 const STOCKS: [i64; 6] = [0, 5, 6, -3, 1_000_000_000, 1];
@@ -297,9 +298,13 @@ struct Happened {
 impl Happened {
     fn watch(&mut self, before: &RowsByKey, after: &RowsByKey) {
         let is_final = |body: Option<&RowBody>| match body {
-            Some(RowBody::Sales(_, is_final) | RowBody::Activity(_, is_final) | RowBody::Users(_, is_final)) => {
-                Some(*is_final)
-            }
+            Some(
+                RowBody::Sales(_, is_final)
+                | RowBody::Activity(_, is_final)
+                | RowBody::Users(_, is_final)
+                | RowBody::Visits(_, is_final)
+                | RowBody::Interest(_, is_final),
+            ) => Some(*is_final),
             _ => None,
         };
         for (key, body) in before {

@@ -11,7 +11,7 @@ use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use support::{Alarm, finish};
-use tillflow_dataflows::operators::{FinalBefore, publish, sweep};
+use tillflow_dataflows::operators::{Dating, FinalBefore, Reach, publish, sweep};
 use tillflow_dataflows::outputs::{RollupKey, View};
 use tillflow_dataflows::records::{Millis, Text};
 use tillflow_dataflows::time::{Diff, Granularity, HOUR, LiveRange, MINUTE, Tick, Window};
@@ -127,7 +127,11 @@ fn tell<A: Clone, B, D, R>(
 
 type Published = (RollupKey, i64, bool);
 
-fn run_publish(script: &Script<(RollupKey, i64), FinalBefore>, workers: usize) -> Vec<(Published, Tick, Diff)> {
+fn run_publish(
+    script: &Script<(RollupKey, i64), FinalBefore>,
+    dating: Dating,
+    workers: usize,
+) -> Vec<(Published, Tick, Diff)> {
     let script = Arc::new(script.clone());
     let failed = Arc::new(AtomicBool::new(false));
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
@@ -139,15 +143,19 @@ fn run_publish(script: &Script<(RollupKey, i64), FinalBefore>, workers: usize) -
             let rollups = rollups.to_collection(scope).arrange_by_self_named("Rollups");
             let final_before = final_before.to_collection(scope);
             let mut open = Antichain::from_elem(0);
-            publish(rollups, final_before, "Publish").inner.sink(Pipeline, "Capture", move |(input, frontier)| {
-                input.for_each(|_, data| {
-                    for update in data.drain(..) {
-                        assert!(open.less_equal(&update.1), "{update:?}, but only {open:?} is open");
-                        sender.send(update).expect("the receiver outlives the graph");
-                    }
-                });
-                open = frontier.frontier().to_owned();
-            });
+            publish(rollups, final_before, dating, "Publish").inner.sink(
+                Pipeline,
+                "Capture",
+                move |(input, frontier)| {
+                    input.for_each(|_, data| {
+                        for update in data.drain(..) {
+                            assert!(open.less_equal(&update.1), "{update:?}, but only {open:?} is open");
+                            sender.send(update).expect("the receiver outlives the graph");
+                        }
+                    });
+                    open = frontier.frontier().to_owned();
+                },
+            );
         });
         let update = |input: &mut InputSession<_, _, _>, (key, change)| input.update(key, change);
         tell(worker, &script, rollups, final_before, update, &alarm.0);
@@ -160,7 +168,7 @@ fn run_publish(script: &Script<(RollupKey, i64), FinalBefore>, workers: usize) -
 fn rollup_key() -> impl Strategy<Value = RollupKey> {
     let window = prop_oneof![
         (0..4i64).prop_map(|n| Window { granularity: Granularity::Minute, start: n * MINUTE }),
-        (0..3i64).prop_map(|n| Window { granularity: Granularity::Hour, start: n * HOUR }),
+        prop_oneof![0..3i64, 23..26i64].prop_map(|n| Window { granularity: Granularity::Hour, start: n * HOUR }),
         (0..2i64).prop_map(|n| Window { granularity: Granularity::Day, start: n * 24 * HOUR }),
     ];
     let view = prop_oneof![Just(View::SalesTotal), Just(View::ActiveUsers)];
@@ -188,9 +196,13 @@ proptest! {
     fn published_rows_are_the_sums_and_their_finality_at_every_tick(
         script in script((rollup_key(), prop_oneof![Just(1i64), Just(-1), Just(2), Just(-2)]), final_before()),
     ) {
-        for workers in [1, 2] {
+        for (dating, workers) in [(Dating::Event, 1), (Dating::Event, 2), (Dating::Session, 1), (Dating::Session, 2)] {
+            let settled = |window: Window| match dating {
+                Dating::Event => window.end(),
+                Dating::Session => window.start.div_euclid(24 * HOUR) * 24 * HOUR + 24 * HOUR,
+            };
             let mut by_tick: BTreeMap<Tick, Vec<(Published, Diff)>> = BTreeMap::new();
-            for (row, tick, change) in run_publish(&script, workers) {
+            for (row, tick, change) in run_publish(&script, dating, workers) {
                 by_tick.entry(tick).or_default().push((row, change));
             }
             let mut rows: BTreeMap<Published, Diff> = BTreeMap::new();
@@ -213,16 +225,19 @@ proptest! {
                     .iter()
                     .filter(|(_, sum)| **sum != 0)
                     .map(|(key, sum)| {
-                        ((key.clone(), *sum, before.is_some_and(|before| key.window.end() <= before)), 1)
+                        ((key.clone(), *sum, before.is_some_and(|before| settled(key.window) <= before)), 1)
                     })
                     .collect();
-                prop_assert_eq!(&rows, &expected, "tick {}, {} workers", n, workers);
+                prop_assert_eq!(&rows, &expected, "tick {}, {:?}, {} workers", n, dating, workers);
                 prop_assert!(needless <= 2 * sums.len());
             }
             prop_assert!(by_tick.is_empty(), "updates at ticks that are none: {:?}", by_tick);
         }
     }
 }
+
+/// What the sweep keeps: the live ranges.
+const REACH: Reach = &[(Granularity::Minute, 60), (Granularity::Hour, 24)];
 
 type Bucketed = ((Window, Text), i64);
 
@@ -238,7 +253,7 @@ fn run_sweep(script: &Script<Bucketed, Millis>, workers: usize) -> Vec<((Window,
             let (dead, swept) = scope.feedback(1);
             let buckets = buckets.to_collection(scope).concat(swept.as_collection()).arrange_by_key_named("Buckets");
             let as_of = as_of.to_collection(scope);
-            sweep(buckets.clone(), as_of, "Sweep").inner.connect_loop(dead);
+            sweep(buckets.clone(), as_of, REACH, "Sweep").inner.connect_loop(dead);
             buckets
                 .as_collection(|window, value: &Text| (*window, value.clone()))
                 .inspect(move |update| sender.send(update.clone()).expect("the receiver outlives the graph"));

@@ -82,20 +82,29 @@ fn live_products_and_everything_else_that_slides_stays_as_large_as_its_ranges() 
         let log = Log::start(worker);
         let mut shop = Shop::open(worker, 1);
         // What the arrangements hold at most while event time goes on by ten days, a quarter of an hour a tick.
-        let sliding = ["Live products", "Live windows", "Sales, last: live rows of sales_total", "Top products: sums"];
+        let products = PRODUCTS as isize;
+        let sliding = [
+            // 4 minutes of the last hour and the 168 hours of the week hold all products.
+            ("Live products", (4 + 168) * products),
+            ("Top products: sums", (4 + 24) * products),
+            ("Live windows", 84),
+            ("Sales, last: live rows of sales_total", 84),
+            ("Week windows", 168),
+            ("Judged hours", 25),
+            ("Live categories", 26),
+            ("Supply", products),
+        ];
         let mut most = vec![0; sliding.len()];
         let mut at = START;
         while at < START + 10 * DAY {
             shop.sell(0, at);
             at += 15 * MINUTE;
-            for (most, name) in most.iter_mut().zip(sliding) {
+            for (most, (name, _)) in most.iter_mut().zip(sliding) {
                 *most = (*most).max(log.borrow().held(name));
             }
         }
-        for (most, name) in most.iter().zip(sliding) {
-            // 4 minutes of the last hour and 24 hours hold all products; the windows are 84. A trace may hold a few
-            // times as many updates before its merges let go of the dead ones.
-            let live = if name.contains("ind") || name.contains("rows") { 84 } else { 28 * PRODUCTS as isize };
+        for (most, (name, live)) in most.iter().zip(sliding) {
+            // A trace may hold a few times as many updates before its merges let go of the dead ones.
             assert!(*most <= 6 * live, "{name:?} held {most} updates, with at most {live} alive");
         }
         shop.close();

@@ -25,7 +25,7 @@ use support::samples::{activity, level, sale};
 use support::{Pace, Plan, Timed, run};
 use tillflow_dataflows::admission::{AdmissionSettings, Decision};
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::outputs::{Row, RowBody, RowKey};
+use tillflow_dataflows::outputs::{Row, RowBody, RowKey, Subject};
 use tillflow_dataflows::records::{Millis, Money, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{DAY, HOUR, MINUTE, Tick};
 
@@ -125,6 +125,8 @@ fn parse_record(line: &str) -> (Topic, i32, Given, Option<Millis>) {
             let mut activity = activity(id, at);
             set("type", &mut |text| activity.activity_type = text.into());
             set("amount", &mut |text| activity.amount = Some(money(text)));
+            set("session", &mut |text| activity.session_id = text.into());
+            set("product", &mut |text| activity.product_id = Some(text.into()));
             Given::Activity(activity)
         }
         Topic::Inventory => {
@@ -152,7 +154,14 @@ fn key_text(key: &RowKey) -> String {
         }
         RowKey::Metric(metric) => format!("metric|{}", metric.name()),
         RowKey::Stock(key) => format!("stock|{}|{}", key.product_id, key.warehouse_id),
-        RowKey::Alert(kind, key) => format!("alert|{}|{}|{}", kind.name(), key.product_id, key.warehouse_id),
+        RowKey::Supply(product) => format!("supply|{product}"),
+        RowKey::Alert(kind, subject) => {
+            let subject = match subject {
+                Subject::Stock(key) => format!("{}|{}", key.product_id, key.warehouse_id),
+                Subject::Product(text) | Subject::Category(text) => text.to_string(),
+            };
+            format!("alert|{}|{subject}", kind.name())
+        }
         RowKey::AsOf => "as_of".to_owned(),
     }
 }
@@ -171,6 +180,35 @@ fn body_text(body: &RowBody) -> String {
             format!("{} events, {}{}", sums.events, money_text(sums.amount), closed(is_final))
         }
         RowBody::Users(users, is_final) => format!("{users} users{}", closed(is_final)),
+        RowBody::Visits(sums, is_final) => {
+            let counts = [
+                ("bounced", sums.bounced),
+                ("converted", sums.converted),
+                ("page views", sums.page_views),
+                ("ms", sums.duration),
+                ("viewed", sums.viewed),
+                ("viewed a product", sums.viewed_product),
+                ("purchased", sums.purchased),
+            ];
+            let counted = counts.iter().filter(|(_, count)| *count != 0);
+            let counted: String = counted.map(|(name, count)| format!(", {count} {name}")).collect();
+            format!("{} sessions{counted}{}", sums.sessions, closed(is_final))
+        }
+        RowBody::Interest(sums, is_final) => format!(
+            "{} views, {} purchases, {} units, {}{}",
+            sums.views,
+            sums.purchases,
+            sums.units_sold,
+            money_text(sums.revenue),
+            closed(is_final)
+        ),
+        RowBody::Count(count) => count.to_string(),
+        RowBody::LastHour(counts) => format!(
+            "{} events, {} users, {} sessions, {} converted",
+            counts.events, counts.users, counts.sessions, counts.converted
+        ),
+        RowBody::Supply(sums) => format!("{} in stock, {} sold", sums.stock, sums.units_sold),
+        RowBody::Anomaly(anomaly) => format!("{} after {}", money_text(anomaly.revenue), money_text(anomaly.base)),
         RowBody::Ranking(products) => {
             let products: Vec<String> = products
                 .iter()

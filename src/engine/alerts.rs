@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use tillflow_dataflows::outputs::{AlertKind, StockKey};
-use tillflow_dataflows::records::{Millis, StockLevel};
+use tillflow_dataflows::outputs::{AlertKind, RowBody, Subject};
+use tillflow_dataflows::records::Millis;
 
 use super::EngineError;
-use super::documents::{Stamp, subject_id};
-use crate::document::{Collection, Document, Fields, Value};
+use super::documents::{Stamp, days_of_supply, stock_id_parts};
+use crate::document::{Collection, Document, Fields, Value, decimal_text, push_id_part};
 
 /// What an alert remembers between commits.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +24,17 @@ pub(super) struct AlertBook {
     alerts: BTreeMap<String, Alert>,
 }
 
-/// What the condition of an alert is now.
-pub(super) type Condition = Option<Box<StockLevel>>;
+/// What the condition of an alert is now: the row that it holds for, if it holds.
+pub(super) type Condition = Option<RowBody>;
 
 /// The `_id` of an alert.
-pub(super) fn alert_id(kind: AlertKind, subject: &StockKey) -> String {
-    subject_id(&format!("alert|{}", kind.name()), subject)
+pub(super) fn alert_id(kind: AlertKind, subject: &Subject) -> String {
+    let mut id = format!("alert|{}|", kind.name());
+    match subject {
+        Subject::Stock(key) => stock_id_parts(&mut id, key),
+        Subject::Product(part) | Subject::Category(part) => push_id_part(&mut id, part),
+    }
+    id
 }
 
 impl AlertBook {
@@ -62,18 +67,18 @@ impl AlertBook {
     pub(super) fn apply(
         &mut self,
         kind: AlertKind,
-        subject: &StockKey,
+        subject: &Subject,
         condition: Condition,
         stamp: Stamp,
     ) -> Option<Document> {
         let id = alert_id(kind, subject);
         match condition {
-            Some(level) => {
+            Some(body) => {
                 let known = self.alerts.get(&id);
                 let still_open = known.filter(|alert| alert.open);
                 let opened_at = still_open.map_or(stamp.as_of, |alert| instant(&alert.fields, "opened_at"));
                 let times_opened = known.map_or(0, |alert| alert.times_opened) + i64::from(still_open.is_none());
-                let fields = open_fields(kind, &level, opened_at, times_opened, stamp.as_of);
+                let fields = open_fields(kind, (subject, &body), opened_at, times_opened, stamp.as_of);
                 self.alerts.insert(id.clone(), Alert { open: true, times_opened, fields: fields.clone() });
                 Some(written(id, fields, stamp))
             }
@@ -111,40 +116,68 @@ fn written(id: String, mut fields: Fields, stamp: Stamp) -> Document {
 
 fn open_fields(
     kind: AlertKind,
-    level: &StockLevel,
+    (subject, body): (&Subject, &RowBody),
     opened_at: Option<Millis>,
     times_opened: i64,
     as_of: Option<Millis>,
 ) -> Fields {
-    let StockLevel { product_id, warehouse_id, current_stock, reorder_level, .. } = level;
     let text = |name: &str, value: &str| (name.to_owned(), Value::Text(value.to_owned()));
     let int = |name: &str, value: i64| (name.to_owned(), Value::Int(value));
     let time = |name: &str, value: Option<Millis>| value.map(|value| (name.to_owned(), Value::Time(value)));
-    let message = match kind {
-        AlertKind::OutOfStock => format!("{product_id} is out of stock in {warehouse_id}: {current_stock} on hand"),
-        AlertKind::LowStock => {
-            format!("{product_id} is low in {warehouse_id}: {current_stock} on hand, reorder level {reorder_level}")
-        }
-    };
     let mut fields = vec![text("type", "alert"), text("kind", kind.name()), text("severity", kind.severity())];
     fields.extend(time("timestamp", as_of));
-    fields.extend([
-        text("product_id", product_id),
-        text("warehouse_id", warehouse_id),
-        text("message", &message),
-        text("state", "open"),
-    ]);
+    fields.extend(match subject {
+        Subject::Stock(key) => vec![text("product_id", &key.product_id), text("warehouse_id", &key.warehouse_id)],
+        Subject::Product(product) => vec![text("product_id", product)],
+        Subject::Category(category) => vec![text("category", category)],
+    });
+    fields.extend([text("message", &message(kind, subject, body)), text("state", "open")]);
     fields.extend(time("opened_at", opened_at));
     fields.push(int("times_opened", times_opened));
     fields
+}
+
+/// What a person is told.
+fn message(kind: AlertKind, subject: &Subject, body: &RowBody) -> String {
+    match (kind, subject, body) {
+        (_, Subject::Stock(key), RowBody::Stock(level)) => {
+            let (product, warehouse) = (&key.product_id, &key.warehouse_id);
+            let (stock, reorder_level) = (level.current_stock, level.reorder_level);
+            let status = level.status.as_deref().unwrap_or_default();
+            match kind {
+                AlertKind::OutOfStock => format!("{product} is out of stock in {warehouse}: {stock} on hand"),
+                AlertKind::LowStock => {
+                    format!("{product} is low in {warehouse}: {stock} on hand, reorder level {reorder_level}")
+                }
+                _ => format!(
+                    "{product} is reported {status} in {warehouse}: {stock} on hand, reorder level {reorder_level}"
+                ),
+            }
+        }
+        (_, Subject::Product(product), RowBody::Supply(supply)) => format!(
+            "{product} is out soon: {} on hand, {} sold in 7 days, {} days of supply",
+            supply.stock,
+            supply.units_sold,
+            decimal_text(days_of_supply(supply).unwrap_or_default(), 1)
+        ),
+        (_, Subject::Category(category), RowBody::Anomaly(anomaly)) => format!(
+            "{category}: {} in the last whole hour, {} in the 24 hours before",
+            decimal_text(anomaly.revenue, 4),
+            decimal_text(anomaly.base, 4)
+        ),
+        (kind, subject, body) => panic!("the alert {kind:?} of {subject:?} has the body {body:?}"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn level(current_stock: i64) -> Box<StockLevel> {
-        Box::new(StockLevel {
+    use tillflow_dataflows::outputs::StockKey;
+    use tillflow_dataflows::records::StockLevel;
+
+    fn level(current_stock: i64) -> RowBody {
+        RowBody::Stock(Box::new(StockLevel {
             product_id: "p".into(),
             warehouse_id: "w".into(),
             current_stock,
@@ -152,12 +185,12 @@ mod tests {
             last_updated: 0,
             category: "c".into(),
             status: None,
-        })
+        }))
     }
 
     #[test]
     fn an_alert_stays_when_resolved_and_opens_again_with_a_new_opening() {
-        let subject = StockKey { product_id: "p".into(), warehouse_id: "w".into() };
+        let subject = Subject::Stock(StockKey { product_id: "p".into(), warehouse_id: "w".into() });
         let mut book = AlertBook::default();
         let apply = |book: &mut AlertBook, condition, epoch, as_of| {
             book.apply(AlertKind::LowStock, &subject, condition, Stamp { epoch, as_of: Some(as_of) })

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
 use differential_dataflow::consolidation::consolidate;
-use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, StockKey};
-use tillflow_dataflows::records::{Millis, StockLevel};
+use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, Subject};
+use tillflow_dataflows::records::Millis;
 use tillflow_dataflows::time::Diff;
 
 use super::alerts::{AlertBook, alert_id};
@@ -49,7 +49,7 @@ pub(super) struct Committer {
 }
 
 /// The conditions that hold, by the `_id` of their alert.
-type Conditions = BTreeMap<String, (AlertKind, StockKey, Box<StockLevel>)>;
+type Conditions = BTreeMap<String, (AlertKind, Subject, RowBody)>;
 
 /// The rate of committed records over the last few seconds.
 #[derive(Debug)]
@@ -195,13 +195,13 @@ impl Committer {
         consolidate(&mut rows);
         for ((key, body), difference) in rows {
             match (key, body) {
-                (RowKey::Alert(kind, subject), RowBody::Stock(level)) => {
+                (RowKey::Alert(kind, subject), body) => {
                     let id = alert_id(kind, &subject);
                     // Sorted by key, then body: the addition of a key's new row can come before or after the
                     // retraction of its old one, so the retraction must name what it takes.
                     if difference > 0 {
-                        conditions.insert(id, (kind, subject, level));
-                    } else if conditions.get(&id).is_some_and(|(_, _, known)| *known == level) {
+                        conditions.insert(id, (kind, subject, body));
+                    } else if conditions.get(&id).is_some_and(|(_, _, known)| *known == body) {
                         conditions.remove(&id);
                     }
                 }
@@ -225,9 +225,8 @@ impl Committer {
         let gone = open.iter().filter(|id| !conditions.contains_key(*id));
         let mut documents: Vec<Document> = gone.filter_map(|id| self.alerts.resolve(id, stamp)).collect();
         let come = conditions.into_iter().filter(|(id, _)| !open.contains(id));
-        documents.extend(
-            come.filter_map(|(_, (kind, subject, level))| self.alerts.apply(kind, &subject, Some(level), stamp)),
-        );
+        documents
+            .extend(come.filter_map(|(_, (kind, subject, body))| self.alerts.apply(kind, &subject, Some(body), stamp)));
         documents
     }
 
@@ -248,12 +247,7 @@ impl Committer {
         let mut deletes = Vec::new();
         for change in changes(merged.rows)? {
             match (&change.key, change.body) {
-                (RowKey::Alert(kind, subject), body) => {
-                    let condition = match body {
-                        Some(RowBody::Stock(level)) => Some(level),
-                        Some(other) => return Err(EngineError::Bug(format!("an alert's row has the body {other:?}"))),
-                        None => None,
-                    };
+                (RowKey::Alert(kind, subject), condition) => {
                     if let Some(document) = self.alerts.apply(*kind, subject, condition, stamp) {
                         upserts.insert((document.collection, document.id.clone()), document);
                     }

@@ -1,8 +1,8 @@
 //! Rows become documents: the contract's collections, ids and fields.
 
 use chrono::{DateTime, SecondsFormat};
-use tillflow_dataflows::measures::SalesMeasures;
-use tillflow_dataflows::outputs::{Metric, RollupKey, Row, RowBody, RowKey, StockKey};
+use tillflow_dataflows::measures::{SalesMeasures, SupplyMeasures, VisitMeasures};
+use tillflow_dataflows::outputs::{Metric, RollupKey, Row, RowBody, RowKey, StockKey, View};
 use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel};
 
 use crate::document::{Collection, Document, Fields, Value, push_id_part};
@@ -30,7 +30,16 @@ pub fn document_id(key: &RowKey) -> Option<(Collection, String)> {
     match key {
         RowKey::Rollup(key) => Some((Collection::AggregatedData, rollup_id(key))),
         RowKey::Metric(metric) => Some((Collection::RealTimeMetrics, format!("metric|{}", metric.name()))),
-        RowKey::Stock(key) => Some((Collection::RealTimeMetrics, subject_id("stock", key))),
+        RowKey::Stock(key) => {
+            let mut id = String::from("stock|");
+            stock_id_parts(&mut id, key);
+            Some((Collection::RealTimeMetrics, id))
+        }
+        RowKey::Supply(product) => {
+            let mut id = String::from("supply|");
+            push_id_part(&mut id, product);
+            Some((Collection::RealTimeMetrics, id))
+        }
         RowKey::Alert(..) | RowKey::AsOf => None,
     }
 }
@@ -42,6 +51,7 @@ pub fn document((key, body): &Row, stamp: Stamp) -> Option<Document> {
         (RowKey::Rollup(key), body) => rollup_fields(key, body),
         (RowKey::Metric(metric), body) => metric_fields(*metric, body, stamp.as_of),
         (RowKey::Stock(_), RowBody::Stock(level)) => stock_fields(level, stamp.as_of),
+        (RowKey::Supply(product), RowBody::Supply(supply)) => supply_fields(product, supply, stamp.as_of),
         (key, body) => panic!("the row {key:?} has the body {body:?}"),
     };
     fields.extend(stamp.fields());
@@ -77,13 +87,11 @@ fn rollup_id(key: &RollupKey) -> String {
     id
 }
 
-/// `PREFIX|product|warehouse`.
-pub(super) fn subject_id(prefix: &str, key: &StockKey) -> String {
-    let mut id = format!("{prefix}|");
-    push_id_part(&mut id, &key.product_id);
+/// Appends `product|warehouse`.
+pub(super) fn stock_id_parts(id: &mut String, key: &StockKey) {
+    push_id_part(id, &key.product_id);
     id.push('|');
-    push_id_part(&mut id, &key.warehouse_id);
-    id
+    push_id_part(id, &key.warehouse_id);
 }
 
 fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
@@ -110,6 +118,19 @@ fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
             fields.push(int("users", *users));
             is_final
         }
+        RowBody::Visits(measures, is_final) => {
+            fields.extend(visit_fields(*view, measures));
+            is_final
+        }
+        RowBody::Interest(measures, is_final) => {
+            fields.extend([
+                int("views", measures.views),
+                int("purchases", measures.purchases),
+                int("units_sold", measures.units_sold),
+                money("revenue", measures.revenue),
+            ]);
+            is_final
+        }
         other => panic!("a row of {view:?} has the body {other:?}"),
     };
     fields.push((String::from("final"), Value::Bool(*is_final)));
@@ -120,6 +141,25 @@ fn sales_fields(measures: &SalesMeasures) -> impl Iterator<Item = (String, Value
     let SalesMeasures { transactions, units, revenue } = *measures;
     let average = (transactions != 0).then(|| money("average_order_value", divide(revenue, i128::from(transactions))));
     [int("transactions", transactions), int("units", units), money("revenue", revenue)].into_iter().chain(average)
+}
+
+fn visit_fields(view: View, measures: &VisitMeasures) -> Fields {
+    match view {
+        View::Sessions => vec![
+            int("sessions", measures.sessions),
+            int("bounced", measures.bounced),
+            int("converted", measures.converted),
+            int("page_views", measures.page_views),
+            (String::from("duration_seconds"), Value::Decimal { digits: i128::from(measures.duration), scale: 3 }),
+        ],
+        View::Funnel => vec![
+            int("sessions", measures.sessions),
+            int("viewed", measures.viewed),
+            int("viewed_product", measures.viewed_product),
+            int("purchased", measures.purchased),
+        ],
+        other => panic!("{other:?} counts no sessions"),
+    }
 }
 
 /// The quotient, rounded half to even.
@@ -150,6 +190,13 @@ fn metric_fields(metric: Metric, body: &RowBody, as_of: Option<Millis>) -> Field
             });
             fields.push((String::from("products"), Value::List(products.collect())));
         }
+        RowBody::LastHour(counts) => fields.extend([
+            int("events", counts.events),
+            int("users", counts.users),
+            int("sessions", counts.sessions),
+            int("converted", counts.converted),
+        ]),
+        RowBody::Count(transactions) => fields.push(int("transactions", *transactions)),
         RowBody::Inventory(measures) => fields.extend([
             int("products", measures.products),
             int("rows", measures.rows),
@@ -182,6 +229,20 @@ fn stock_fields(level: &StockLevel, as_of: Option<Millis>) -> Fields {
     fields.extend(level.status.as_ref().map(|status| text("status", status)));
     fields.push(time("last_updated", level.last_updated));
     fields
+}
+
+fn supply_fields(product: &str, supply: &SupplyMeasures, as_of: Option<Millis>) -> Fields {
+    let mut fields = vec![text("type", "supply")];
+    fields.extend(as_of.map(|as_of| time("timestamp", as_of)));
+    fields.extend([text("product_id", product), int("stock", supply.stock), int("units_sold_7d", supply.units_sold)]);
+    let days = days_of_supply(supply).map(|digits| Value::Decimal { digits, scale: 1 });
+    fields.extend(days.map(|days| (String::from("days_of_supply"), days)));
+    fields
+}
+
+/// How long the stock does at the rate of the last week, in tenths of a day, half to even; nothing if nothing was sold.
+pub(super) fn days_of_supply(supply: &SupplyMeasures) -> Option<i128> {
+    (supply.units_sold > 0).then(|| divide(i128::from(supply.stock) * 70, i128::from(supply.units_sold)))
 }
 
 #[cfg(test)]

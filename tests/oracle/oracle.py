@@ -33,6 +33,10 @@ FIRST = (
     "dead_letters",
 )
 
+# What tillflow has so far.
+PRESENT = tuple(name for name in ALL_VIEWS if name not in ("customers", "purchases_unmatched"))
+PROFILES = {None: ALL_VIEWS, "first": FIRST, "present": PRESENT}
+
 
 @dataclass
 class Settings:

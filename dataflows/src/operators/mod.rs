@@ -8,6 +8,6 @@ mod top;
 
 pub use combine::combine;
 pub use default_row::with_default;
-pub use publish::{FinalBefore, publish};
-pub use sweep::sweep;
+pub use publish::{Dating, FinalBefore, publish};
+pub use sweep::{Reach, sweep};
 pub use top::top;

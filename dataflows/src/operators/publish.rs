@@ -30,8 +30,38 @@ pub type RollupTrace<M> = TraceAgent<KeySpine<RollupKey, Tick, M>>;
 /// A change to the published rows.
 type Update<M> = ((RollupKey, M, bool), Tick, Diff);
 
-fn is_final(window: Window, final_before: FinalBefore) -> bool {
-    final_before.is_some_and(|before| window.end() <= before)
+/// What decides when a window's row can change no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dating {
+    /// Each event counts in its own window.
+    Event,
+    /// Each event counts in the window of its session's first: until the day is over, a session can begin earlier.
+    Session,
+}
+
+impl Dating {
+    fn is_final(self, window: Window, final_before: FinalBefore) -> bool {
+        let settled = match self {
+            Dating::Event => window.end(),
+            Dating::Session => Window::of(Granularity::Day, window.start).end(),
+        };
+        final_before.is_some_and(|before| settled <= before)
+    }
+
+    /// The starts of the windows that settle after `low`, and not after `high`; the end is not included.
+    fn settling(self, granularity: Granularity, low: Millis, high: Millis) -> Range<Millis> {
+        let decided_by = match self {
+            Dating::Event => granularity,
+            Dating::Session => Granularity::Day,
+        };
+        // It settles when a window of that length ends, and that one's start is one length before.
+        let after = |end: Millis| {
+            let first = end.saturating_sub(decided_by.length()).saturating_add(1);
+            let start = decided_by.start(first);
+            if start < first { start.saturating_add(decided_by.length()) } else { start }
+        };
+        after(low)..after(high)
+    }
 }
 
 /// For each key that is not zero one row `(key, sums, final)`.
@@ -42,6 +72,7 @@ fn is_final(window: Window, final_before: FinalBefore) -> bool {
 pub fn publish<'scope, M>(
     rollups: Arranged<'scope, RollupTrace<M>>,
     final_before: VecCollection<'scope, Tick, FinalBefore, Diff>,
+    dating: Dating,
     name: &str,
 ) -> VecCollection<'scope, Tick, (RollupKey, M, bool), Diff>
 where
@@ -101,7 +132,7 @@ where
                     let due = std::mem::replace(&mut moves, later);
                     let changes = changes_of(ready);
                     if !changes.is_empty() || !due.is_empty() {
-                        let mut round = Round::new(&mut trace, published);
+                        let mut round = Round::new(&mut trace, dating, published);
                         let mut session = output.session(&capabilities);
                         round.publish(changes, &due, &mut current, &mut |row| session.give(row));
                     }
@@ -139,6 +170,7 @@ fn changes_of<M: ExchangeData + Semigroup>(spans: Vec<SpanOf<RollupTrace<M>>>) -
 
 /// One run over consecutive ticks, on top of the arrangement as it was before them.
 struct Round<M: ExchangeData + Semigroup> {
+    dating: Dating,
     cursor: CursorList<BatchCursor<RollupTrace<M>>>,
     storage: Vec<<RollupTrace<M> as TraceReader>::Batch>,
     /// What the ticks of this round have changed so far.
@@ -146,11 +178,11 @@ struct Round<M: ExchangeData + Semigroup> {
 }
 
 impl<M: ExchangeData + Abelian> Round<M> {
-    fn new(trace: &mut RollupTrace<M>, published: Option<Tick>) -> Self {
+    fn new(trace: &mut RollupTrace<M>, dating: Dating, published: Option<Tick>) -> Self {
         let before: Antichain<Tick> = published.into_iter().collect();
         let batches = trace.batches_through(before.borrow()).expect("the trace is held where publishing stopped");
         let (cursor, storage) = cursor_list(batches);
-        Round { cursor, storage, overlay: BTreeMap::new() }
+        Round { dating, cursor, storage, overlay: BTreeMap::new() }
     }
 
     fn publish(
@@ -173,12 +205,12 @@ impl<M: ExchangeData + Abelian> Round<M> {
                 let before = self.sums(key);
                 let mut after = before.clone();
                 after.plus_equals(change);
-                replace(key, (before, *current), (after, next), tick, give);
+                self.replace(key, (before, *current), (after, next), tick, give);
             }
-            for range in passed(*current, next) {
+            for range in passed(self.dating, *current, next) {
                 for (key, sums) in self.sums_in(range) {
                     if !touched.contains_key(&key) {
-                        replace(&key, (sums.clone(), *current), (sums, next), tick, give);
+                        self.replace(&key, (sums.clone(), *current), (sums, next), tick, give);
                     }
                 }
             }
@@ -197,6 +229,27 @@ impl<M: ExchangeData + Abelian> Round<M> {
             self.cursor.map_times(&self.storage, |_tick, change| sums.plus_equals(change));
         }
         sums
+    }
+
+    /// Gives the retraction and the addition that replace a key's row, unless they are the same.
+    fn replace(
+        &self,
+        key: &RollupKey,
+        (before, final_was): (M, FinalBefore),
+        (after, final_is): (M, FinalBefore),
+        tick: Tick,
+        give: &mut dyn FnMut(Update<M>),
+    ) {
+        let (was, is) = (self.dating.is_final(key.window, final_was), self.dating.is_final(key.window, final_is));
+        if before == after && was == is {
+            return;
+        }
+        if !before.is_zero() {
+            give(((key.clone(), before, was), tick, -1));
+        }
+        if !after.is_zero() {
+            give(((key.clone(), after, is), tick, 1));
+        }
     }
 
     /// The keys of a range with their sums.
@@ -223,40 +276,22 @@ fn add<M: Semigroup>(sums: &mut BTreeMap<RollupKey, M>, key: RollupKey, change: 
     }
 }
 
-/// Gives the retraction and the addition that replace a key's row, unless they are the same.
-fn replace<M: ExchangeData + Semigroup>(
-    key: &RollupKey,
-    (before, final_was): (M, FinalBefore),
-    (after, final_is): (M, FinalBefore),
-    tick: Tick,
-    give: &mut dyn FnMut(Update<M>),
-) {
-    let (was, is) = (is_final(key.window, final_was), is_final(key.window, final_is));
-    if before == after && was == is {
-        return;
-    }
-    if !before.is_zero() {
-        give(((key.clone(), before, was), tick, -1));
-    }
-    if !after.is_zero() {
-        give(((key.clone(), after, is), tick, 1));
-    }
-}
-
 /// The keys of the windows that become final, or are final no more, when the instant moves from `a` to `b`: a
 /// range for each granularity, its end not included.
-fn passed(a: FinalBefore, b: FinalBefore) -> Vec<Range<RollupKey>> {
+fn passed(dating: Dating, a: FinalBefore, b: FinalBefore) -> Vec<Range<RollupKey>> {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     let Some(high) = high.filter(|_| low != high) else { return Vec::new() };
-    let bound = |granularity: Granularity, end: Millis| RollupKey {
-        window: Window { granularity, start: end.saturating_sub(granularity.length()).saturating_add(1) },
+    let bound = |granularity: Granularity, start: Millis| RollupKey {
+        window: Window { granularity, start },
         view: View::ALL[0],
         key: Text::default(),
     };
-    // A window's end is in (low, high]; its start is one length before.
     Granularity::ALL
         .into_iter()
-        .map(|granularity| bound(granularity, low.unwrap_or(Millis::MIN / 2))..bound(granularity, high))
+        .map(|granularity| {
+            let starts = dating.settling(granularity, low.unwrap_or(Millis::MIN / 2), high);
+            bound(granularity, starts.start)..bound(granularity, starts.end)
+        })
         .collect()
 }
 

@@ -15,15 +15,18 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::progress::Antichain;
 
 use crate::records::Millis;
-use crate::time::{Diff, LiveRange, Tick, Window};
+use crate::time::{Diff, Granularity, Tick, Window};
 
 /// An arrangement of buckets: sums in the difference.
 pub type BucketTrace<V, M> = TraceAgent<ValSpine<Window, V, Tick, M>>;
 
 type Batch<V, M> = <BucketTrace<V, M> as TraceReader>::Batch;
 
-/// The negation of everything that `buckets` holds of windows before the live ranges, for a feedback of one tick
-/// into the collection that `buckets` arranges.
+/// How many windows of a length are looked at, the one that holds `as_of` among them.
+pub type Reach = &'static [(Granularity, i64)];
+
+/// The negation of everything that `buckets` holds of windows beyond `reach`, for a feedback of one tick into the
+/// collection that `buckets` arranges.
 ///
 /// `as_of` holds at most one row at any tick and never goes back, so a window that has left its range never
 /// returns to it, and nobody can see that its rows are gone. A sweep takes place when `as_of` moves, and when rows
@@ -32,6 +35,7 @@ type Batch<V, M> = <BucketTrace<V, M> as TraceReader>::Batch;
 pub fn sweep<'scope, V, M>(
     buckets: Arranged<'scope, BucketTrace<V, M>>,
     as_of: VecCollection<'scope, Tick, Millis, Diff>,
+    reach: Reach,
     name: &str,
 ) -> VecCollection<'scope, Tick, (Window, V), M>
 where
@@ -65,7 +69,7 @@ where
                         upper.clone_from(batch.upper());
                         if let Some((since, instant)) = latest
                             && let Some(capability) = capability.retain_least(0)
-                            && batch.inner.is_some_and(|batch| has_dead::<V, M>(batch, instant))
+                            && batch.inner.is_some_and(|batch| has_dead::<V, M>(batch, reach, instant))
                         {
                             let tick = since.max(*capability.time()).max(swept);
                             postpone(&mut due, capability.delayed(&tick));
@@ -85,7 +89,7 @@ where
                 let (mut cursor, storage) = cursor_list(batches);
                 let capability = capability.delayed(&(end - 1));
                 let mut session = output.session(&capability);
-                for dead in dead_windows(instant) {
+                for dead in dead_windows(reach, instant) {
                     cursor.rewind_keys(&storage);
                     cursor.seek_key(&storage, &dead.start);
                     while let Some(window) = cursor.get_key(&storage).filter(|window| **window < dead.end) {
@@ -107,18 +111,18 @@ where
         .as_collection()
 }
 
-/// The windows before the live ranges, for each length a range of keys.
-fn dead_windows(as_of: Millis) -> impl Iterator<Item = Range<Window>> {
-    LiveRange::ALL.into_iter().map(move |range| {
-        let window = |start| Window { granularity: range.granularity(), start };
-        window(Millis::MIN)..window(range.first(as_of))
+/// The windows beyond reach, for each length a range of keys.
+fn dead_windows(reach: Reach, as_of: Millis) -> impl Iterator<Item = Range<Window>> {
+    reach.iter().map(move |(granularity, windows)| {
+        let window = |start| Window { granularity: *granularity, start };
+        window(Millis::MIN)..window(granularity.start(as_of) - (windows - 1) * granularity.length())
     })
 }
 
-/// Whether a batch speaks of a window before the live ranges.
-fn has_dead<V: ExchangeData, M: ExchangeData + Abelian>(batch: Batch<V, M>, as_of: Millis) -> bool {
+/// Whether a batch speaks of a window beyond reach.
+fn has_dead<V: ExchangeData, M: ExchangeData + Abelian>(batch: Batch<V, M>, reach: Reach, as_of: Millis) -> bool {
     let (mut cursor, storage) = cursor_list(vec![batch]);
-    dead_windows(as_of).any(|dead| {
+    dead_windows(reach, as_of).any(|dead| {
         cursor.rewind_keys(&storage);
         cursor.seek_key(&storage, &dead.start);
         cursor.get_key(&storage).is_some_and(|window| *window < dead.end)

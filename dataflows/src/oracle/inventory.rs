@@ -1,4 +1,4 @@
-//! `stock`, the alerts `out_of_stock` and `low_stock`, and `inventory_summary`. The current row of a product in a
+//! `stock`, the alerts `out_of_stock`, `low_stock` and `status_mismatch`, and `inventory_summary`. The current row of a product in a
 //! warehouse is the one with the greatest (last_updated, partition, offset).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Facts;
 use crate::inputs::StockCandidate;
 use crate::measures::InventoryMeasures;
-use crate::outputs::{AlertKind, Metric, RowBody, RowKey, StockKey};
+use crate::outputs::{AlertKind, Metric, RowBody, RowKey, StockKey, Subject};
 
-pub(super) fn rows(facts: &Facts, give: &mut impl FnMut(RowKey, RowBody)) {
+/// The current row of each product in each warehouse.
+pub(super) fn current(facts: &Facts) -> BTreeMap<StockKey, &StockCandidate> {
     let age = |row: &StockCandidate| (row.level.last_updated, row.partition, row.offset);
     let mut current: BTreeMap<StockKey, &StockCandidate> = BTreeMap::new();
     for row in &facts.stock {
@@ -19,6 +20,11 @@ pub(super) fn rows(facts: &Facts, give: &mut impl FnMut(RowKey, RowBody)) {
         }
     }
 
+    current
+}
+
+pub(super) fn rows(facts: &Facts, give: &mut impl FnMut(RowKey, RowBody)) {
+    let current = current(facts);
     let mut products = BTreeSet::new();
     let mut summary = InventoryMeasures::default();
     for (key, row) in &current {
@@ -29,11 +35,21 @@ pub(super) fn rows(facts: &Facts, give: &mut impl FnMut(RowKey, RowBody)) {
         let body = || RowBody::Stock(Box::new(level.clone()));
         if level.current_stock <= 0 {
             summary.out_of_stock += 1;
-            give(RowKey::Alert(AlertKind::OutOfStock, key.clone()), body());
+            give(RowKey::Alert(AlertKind::OutOfStock, Subject::Stock(key.clone())), body());
         }
         if 0 < level.current_stock && level.current_stock <= level.reorder_level {
             summary.low_stock += 1;
-            give(RowKey::Alert(AlertKind::LowStock, key.clone()), body());
+            give(RowKey::Alert(AlertKind::LowStock, Subject::Stock(key.clone())), body());
+        }
+        let true_status = match level.current_stock {
+            ..=0 => "out_of_stock",
+            stock if stock <= level.reorder_level => "low_stock",
+            _ => "in_stock",
+        };
+        if let Some("out_of_stock" | "low_stock" | "in_stock") = level.status.as_deref()
+            && level.status.as_deref() != Some(true_status)
+        {
+            give(RowKey::Alert(AlertKind::StatusMismatch, Subject::Stock(key.clone())), body());
         }
         give(RowKey::Stock(key.clone()), body());
     }

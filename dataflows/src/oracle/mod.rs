@@ -7,11 +7,15 @@
 pub mod admission;
 
 mod activity;
+mod anomaly;
+mod interest;
 mod inventory;
 mod quality;
 mod sales;
 mod sliding;
+mod supply;
 mod times;
+mod visits;
 
 use std::collections::BTreeMap;
 
@@ -46,8 +50,12 @@ pub fn rows(facts: &Facts, correction_window: Millis) -> RowsByKey {
     };
     sales::rows(facts, correction_window, &mut give);
     activity::rows(facts, correction_window, &mut give);
+    visits::rows(facts, correction_window, &mut give);
+    interest::rows(facts, correction_window, &mut give);
     sliding::rows(facts, &mut give);
     inventory::rows(facts, &mut give);
+    supply::rows(facts, &mut give);
+    anomaly::rows(facts, &mut give);
     quality::rows(facts, &mut give);
     if let Some(as_of) = times::as_of(facts) {
         give(RowKey::AsOf, RowBody::Instant(as_of));

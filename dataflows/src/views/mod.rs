@@ -2,8 +2,13 @@
 
 pub mod active_users;
 pub mod activity_by_type;
+pub mod activity_last_hour;
+pub mod arithmetic_mismatch;
 pub mod data_quality;
+pub mod funnel;
 pub mod inventory_summary;
+pub mod product_interest;
+pub mod revenue_anomaly;
 pub mod sales_all;
 pub mod sales_by_category;
 pub mod sales_by_payment_method;
@@ -11,9 +16,13 @@ pub mod sales_by_product;
 pub mod sales_by_store;
 pub mod sales_last;
 pub mod sales_total;
+pub mod sessions;
+pub mod status_mismatch;
 pub mod stock;
 pub mod stock_alerts;
+pub mod supply;
 pub mod top_products;
+pub mod visits;
 
 use differential_dataflow::VecCollection;
 

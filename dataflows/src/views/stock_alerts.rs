@@ -11,7 +11,7 @@
 
 use differential_dataflow::VecCollection;
 
-use crate::outputs::{AlertKind, Row, RowBody, RowKey, StockKey};
+use crate::outputs::{AlertKind, Row, RowBody, RowKey, StockKey, Subject};
 use crate::records::StockLevel;
 use crate::time::{Diff, Tick};
 
@@ -34,7 +34,7 @@ pub fn stock_alerts<'scope>(
         stock_alert(&level).map(|kind| {
             let StockLevel { product_id, warehouse_id, .. } = &level;
             let subject = StockKey { product_id: product_id.clone(), warehouse_id: warehouse_id.clone() };
-            (RowKey::Alert(kind, subject), RowBody::Stock(Box::new(level)))
+            (RowKey::Alert(kind, Subject::Stock(subject)), RowBody::Stock(Box::new(level)))
         })
     })
 }

@@ -1,0 +1,121 @@
+//! Visits: what happened within each session, which `sessions` and `funnel` count.
+//!
+//! ```sql
+//! SELECT session_id, day, min(timestamp) AS first, max(timestamp) AS last, count(*) AS events, ...
+//! FROM user_activity GROUP BY session_id, date_trunc('day', timestamp) AS day
+//! ```
+//!
+//! Key: session_id and UTC day; a session ends at midnight. State: one entry per event of a session, and one per
+//! session. An event that comes late belongs to its session whatever came before it, so it may move the session to an
+//! earlier hour, and the session leaves the later one.
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::difference::Multiply;
+use serde::{Deserialize, Serialize};
+
+use crate::measures::VisitMeasures;
+use crate::operators::combine;
+use crate::outputs::View;
+use crate::records::{Activity, Millis, Text};
+use crate::time::{Diff, Granularity, Tick, Window};
+use crate::views::{Contributions, rollup};
+
+/// What of an event matters to its session, the earliest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Moment {
+    timestamp: Millis,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Kind {
+    PageView,
+    ProductView,
+    Purchase,
+    Other,
+}
+
+impl Moment {
+    fn of(activity: &Activity) -> Moment {
+        let kind = match (activity.activity_type.as_str(), &activity.product_id) {
+            ("page_view", None) => Kind::PageView,
+            ("page_view", Some(_)) => Kind::ProductView,
+            ("purchase", _) => Kind::Purchase,
+            _ => Kind::Other,
+        };
+        Moment { timestamp: activity.timestamp, kind }
+    }
+}
+
+/// A session of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Visit {
+    /// Its first event.
+    pub first: Millis,
+    /// Its last event.
+    pub last: Millis,
+    /// Its events.
+    pub events: i64,
+    /// Its events of type `page_view`.
+    pub page_views: i64,
+    /// Whether one of them has a product.
+    pub viewed_product: bool,
+    /// Whether there is an event of type `purchase`.
+    pub purchased: bool,
+    /// Whether there is one at or after the first `page_view`.
+    pub purchased_after_view: bool,
+}
+
+impl Visit {
+    /// Of moments in order, each with how often it is there.
+    fn of(moments: &[(&Moment, Diff)]) -> Visit {
+        let (first, last) = (moments[0].0.timestamp, moments[moments.len() - 1].0.timestamp);
+        let is_view = |kind| matches!(kind, Kind::PageView | Kind::ProductView);
+        let first_view = moments.iter().find(|(moment, _)| is_view(moment.kind)).map(|(moment, _)| moment.timestamp);
+        let purchases = || moments.iter().filter(|(moment, _)| moment.kind == Kind::Purchase);
+        Visit {
+            first,
+            last,
+            events: moments.iter().map(|(_, count)| count).sum(),
+            page_views: moments.iter().filter(|(moment, _)| is_view(moment.kind)).map(|(_, count)| count).sum(),
+            viewed_product: moments.iter().any(|(moment, _)| moment.kind == Kind::ProductView),
+            purchased: purchases().next().is_some(),
+            purchased_after_view: first_view
+                .is_some_and(|view| purchases().any(|(moment, _)| moment.timestamp >= view)),
+        }
+    }
+}
+
+/// Every session of every day.
+pub fn visits<'scope>(
+    activities: VecCollection<'scope, Tick, Activity, Diff>,
+) -> VecCollection<'scope, Tick, Visit, Diff> {
+    let moments = combine(activities, "Combine: moments", |activity: Activity, difference, give| {
+        let day = Granularity::Day.start(activity.timestamp);
+        let moment = Moment::of(&activity);
+        give(((day, activity.session_id), moment), difference);
+    });
+    moments
+        .reduce_named("Visits", |session: &(Millis, Text), moments, output| {
+            for (moment, count) in moments {
+                assert!(*count > 0, "{moment:?} of {session:?} is there {count} times");
+            }
+            output.push((Visit::of(moments), 1));
+        })
+        .map(|(_session, visit)| visit)
+}
+
+/// What each session adds to the rows of `view`, in the hour and in the day of its first event.
+pub(super) fn dated_by_first_event<'scope>(
+    visits: VecCollection<'scope, Tick, Visit, Diff>,
+    view: View,
+    name: &str,
+    measures: impl Fn(&Visit) -> VisitMeasures + 'static,
+) -> Contributions<'scope, VisitMeasures> {
+    combine(visits, name, move |visit: Visit, difference: Diff, give| {
+        for granularity in [Granularity::Hour, Granularity::Day] {
+            let window = Window::of(granularity, visit.first);
+            give(rollup(view, window, Text::default()), measures(&visit).multiply(&difference));
+        }
+    })
+}
