@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use clap::Args;
@@ -38,6 +38,11 @@ const PAST_RECORDS: f64 = 300_000.0;
 
 /// Records that are made before they are handed over.
 const BATCH: usize = 256;
+
+/// So long the past comes no faster than a batch in [`FIRST_LOOK_PAUSE`], which leaves a browser on the same machine
+/// the time to open the page and to draw the first charts.
+const FIRST_LOOK: Duration = Duration::from_millis(2_500);
+const FIRST_LOOK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything in one process, nothing else to start: generator, pipeline, SQLite store, dashboard.
 #[derive(Debug, Args)]
@@ -185,6 +190,7 @@ impl Producer {
                 break feeds;
             }
         };
+        let began = Instant::now();
         let mut throttle: Option<Throttle> = None;
         let mut batch = Batch::default();
         for _ in 0..self.count {
@@ -209,8 +215,13 @@ impl Producer {
             let (place, record) = self.placed(record);
             batch.records.entry(place).or_default().push(record);
             batch.size += 1;
-            if batch.size >= BATCH && !batch.send(&feeds) {
-                break;
+            if batch.size >= BATCH {
+                if !batch.send(&feeds) {
+                    break;
+                }
+                if throttle.is_none() && self.rate > 0.0 && began.elapsed() < FIRST_LOOK {
+                    std::thread::sleep(FIRST_LOOK_PAUSE);
+                }
             }
         }
         batch.send(&feeds);
