@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
 use differential_dataflow::consolidation::consolidate;
-use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, Subject};
+use tillflow_dataflows::outputs::{Row, RowBody, RowKey};
 use tillflow_dataflows::records::Millis;
 use tillflow_dataflows::time::Diff;
 
-use super::alerts::{AlertBook, alert_id};
+use super::alerts::AlertBook;
 use super::documents::{Stamp, document, document_id};
 use super::drain::TickBatch;
 use super::ingest::{Consumed, DeadLetter, Note, record_id};
 use super::plan::Plan;
+use super::rebuild::{Conditions, Rebuild};
 use super::worker::Shared;
 use super::{EngineError, Summary, now};
 use crate::document::{Collection, Document, Value};
@@ -41,15 +42,12 @@ pub(super) struct Committer {
     offsets: Offsets,
     origin: Option<Origin>,
     alerts: AlertBook,
-    /// The conditions that hold at the end of the rebuild; absent when there is none, or when it is over.
-    rebuilding: Option<Conditions>,
+    /// What has been read again; absent when nothing needs to be, or when that is over.
+    rebuild: Option<Rebuild>,
     newest: Option<Millis>,
     summary: Summary,
     rate: Rate,
 }
-
-/// The conditions that hold, by the `_id` of their alert.
-type Conditions = BTreeMap<String, (AlertKind, Subject, RowBody)>;
 
 /// The rate of committed records over the last few seconds.
 #[derive(Debug)]
@@ -108,7 +106,7 @@ impl Committer {
             offsets: plan.committed,
             origin: plan.origin,
             alerts,
-            rebuilding: plan.rebuild.then(BTreeMap::new),
+            rebuild: plan.rebuild.then(|| Rebuild::new(&plan.assignments)),
             newest: None,
             summary: Summary { epoch: progress.epoch, ..Summary::default() },
             rate: Rate { since: Instant::now(), records: 0, per_second: 0.0 },
@@ -181,46 +179,39 @@ impl Committer {
         while let Ok(documents) = raw.try_recv() {
             self.store.write_raw(&documents)?;
         }
+        // Nothing new came after the rebuild. One that was broken off says nothing.
+        if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
+            self.end_rebuild()?;
+        }
         Ok(())
     }
 
     fn is_rebuilding(&self, batch: &TickBatch) -> bool {
-        self.rebuilding.is_some() && self.shared.gate.opened().is_none_or(|last| batch.tick <= last)
+        self.rebuild.is_some() && self.shared.gate.opened().is_none_or(|last| batch.tick <= last)
     }
 
     /// Takes note of a tick whose effects are in the store already.
     fn listen(&mut self, batch: TickBatch) {
-        let Some(conditions) = &mut self.rebuilding else { return };
-        let mut rows = batch.rows;
-        consolidate(&mut rows);
-        for ((key, body), difference) in rows {
-            match (key, body) {
-                (RowKey::Alert(kind, subject), body) => {
-                    let id = alert_id(kind, &subject);
-                    // Sorted by key, then body: the addition of a key's new row can come before or after the
-                    // retraction of its old one, so the retraction must name what it takes.
-                    if difference > 0 {
-                        conditions.insert(id, (kind, subject, body));
-                    } else if conditions.get(&id).is_some_and(|(_, _, known)| *known == body) {
-                        conditions.remove(&id);
-                    }
-                }
-                (RowKey::AsOf, RowBody::Instant(instant)) if difference > 0 => self.as_of = Some(instant),
-                _ => {}
-            }
-        }
-        for note in batch.notes {
+        for note in &batch.notes {
             if let Note::Consumed(consumed) = note {
                 self.newest = self.newest.max(consumed.newest);
             }
         }
+        if let Some(rebuild) = &mut self.rebuild {
+            rebuild.listen(batch);
+        }
     }
 
-    /// Ends the rebuild with the first commit after it: alerts whose conditions came or went while nobody was looking
-    /// are opened and resolved.
-    fn settle(&mut self, stamp: Stamp) -> Vec<Document> {
-        let Some(conditions) = self.rebuilding.take() else { return Vec::new() };
+    /// Ends the rebuild: what was read again has to be what the store was filled with. Returns the conditions that hold.
+    fn end_rebuild(&mut self) -> Result<Option<Conditions>, EngineError> {
+        let Some(rebuild) = self.rebuild.take() else { return Ok(None) };
+        let conditions = rebuild.finish(&self.offsets, self.as_of)?;
         tracing::info!(epoch = self.epoch, "state rebuilt; going on from the committed offsets");
+        Ok(Some(conditions))
+    }
+
+    /// Opens and resolves alerts whose conditions came or went while nobody was looking.
+    fn settle(&mut self, conditions: Conditions, stamp: Stamp) -> Vec<Document> {
         let open: BTreeSet<String> = self.alerts.open().map(String::from).collect();
         let gone = open.iter().filter(|id| !conditions.contains_key(*id));
         let mut documents: Vec<Document> = gone.filter_map(|id| self.alerts.resolve(id, stamp)).collect();
@@ -231,6 +222,7 @@ impl Committer {
     }
 
     fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
+        let conditions = self.end_rebuild()?;
         consolidate(&mut merged.rows);
         let epoch = self.epoch + 1;
         let mut as_of = self.as_of;
@@ -241,7 +233,7 @@ impl Committer {
         }
         let stamp = Stamp { epoch, as_of };
         let mut upserts = BTreeMap::new();
-        for document in self.settle(stamp) {
+        for document in conditions.map(|conditions| self.settle(conditions, stamp)).unwrap_or_default() {
             upserts.insert((document.collection, document.id.clone()), document);
         }
         let mut deletes = Vec::new();

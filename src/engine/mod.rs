@@ -15,6 +15,7 @@ mod documents;
 mod drain;
 mod ingest;
 mod plan;
+mod rebuild;
 mod worker;
 
 use std::sync::atomic::AtomicBool;

@@ -132,6 +132,8 @@ pub struct Query {
     pub key: Option<(String, String)>,
     /// Top-level text fields that equal, as (field, text): `state`, `kind`, `reason`, `topic`, `status` …
     pub equals: Vec<(String, String)>,
+    /// `epoch` at most: what had been written by then, where documents never change.
+    pub until_epoch: Option<u64>,
     /// Sort by these fields (true = descending), then by `_id`. The empty list sorts by `_id`.
     pub order: Vec<(String, bool)>,
     /// At most this many; absent = 10,000.

@@ -533,6 +533,9 @@ pub fn queries_select_what_they_say(fixture: &dyn Fixture) {
     assert_eq!(count(Query { key: key("c9"), ..hours_by_category() }), 0);
     let equals = vec![("type".to_owned(), "sales_total".to_owned()), ("granularity".to_owned(), "hour".to_owned())];
     assert_eq!(count(Query { equals, ..ask(Collection::AggregatedData) }), 1);
+    let all = count(hours_by_category());
+    assert_eq!(count(Query { until_epoch: Some(0), ..hours_by_category() }), 0);
+    assert_eq!(count(Query { until_epoch: Some(1), ..hours_by_category() }), all);
     assert_eq!(count(Query { limit: Some(5), ..hours_by_category() }), 5);
     assert_eq!(count(Query { limit: Some(0), ..hours_by_category() }), 0);
     assert_eq!(count(ask(Collection::DeadLetters)), 0);

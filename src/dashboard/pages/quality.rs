@@ -86,27 +86,22 @@ fn kpis(context: &Context<'_>) -> Vec<Tile> {
     tiles
 }
 
-/// The newest dead letters of the snapshot's epoch. They are only ever added, so those of a later epoch are left
-/// out by their number.
+/// The newest dead letters of the snapshot's epoch. They are only ever added, so the store, which may be further on,
+/// is asked for those that had come by then.
 fn newest_letters(context: &Context<'_>) -> Result<Vec<Letter>, String> {
     if context.snapshot.is_empty() {
         return Ok(Vec::new());
     }
     let query = Query {
         collection: Some(Collection::DeadLetters),
+        until_epoch: Some(context.snapshot.epoch()),
         order: vec![("kafka_timestamp".to_owned(), true)],
         limit: Some(LETTERS_MAX),
         ..Query::default()
     };
     let (_, mut answers) =
         context.feed.ask(vec![query]).map_err(|failure| format!("The dead letters cannot be read: {failure}."))?;
-    let epoch = i64::try_from(context.snapshot.epoch()).unwrap_or(i64::MAX);
-    let letters = answers.pop().unwrap_or_default();
-    Ok(letters
-        .iter()
-        .filter(|letter| letter.count("epoch").is_none_or(|at| at <= epoch))
-        .map(|row| letter(context, row))
-        .collect())
+    Ok(answers.pop().unwrap_or_default().iter().map(|row| letter(context, row)).collect())
 }
 
 fn letter(context: &Context<'_>, row: &Document) -> Letter {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::fixture::{AS_OF, Bench, live, progress, text};
 use super::shop::shop;
 use crate::dashboard::rows::Record as _;
-use crate::document::Value;
+use crate::document::{Collection, Document, Value};
 
 /// Commits an epoch in which last hour's revenue is `epoch` units.
 fn commit(bench: &Bench, epoch: u64) {
@@ -54,6 +54,30 @@ fn an_epoch_asked_for_by_number_stays_what_it_was() {
     // What the snapshot does not hold belongs to the store's epoch, or is refused.
     assert_eq!(bench.get("/api/v1/views/sales_by_product?granularity=day&epoch=901").status, 200);
     assert_eq!(bench.get("/api/v1/views/sales_by_product?granularity=day&epoch=900").status, 410);
+}
+
+#[test]
+fn letters_that_came_later_do_not_push_out_an_epoch_s_own() {
+    let bench = shop_bench();
+    assert!(bench.text("/quality").contains("no RFC 3339 time"));
+    let after: Vec<Document> = (0..200)
+        .map(|offset| Document {
+            collection: Collection::DeadLetters,
+            id: format!("inventory|0|{offset}"),
+            fields: vec![
+                ("kafka_timestamp".to_owned(), Value::Time(AS_OF + offset)),
+                ("reason".to_owned(), Value::Text("not_object".to_owned())),
+                ("detail".to_owned(), Value::Text("a list, no object".to_owned())),
+                ("epoch".to_owned(), Value::Int(901)),
+            ],
+        })
+        .collect();
+    bench.store.lock().documents.extend(after);
+    commit(&bench, 901);
+    let of_901 = bench.text("/quality?epoch=901");
+    assert!(of_901.contains("a list, no object") && !of_901.contains("no RFC 3339 time"), "{of_901}");
+    let of_900 = bench.text("/quality?epoch=900");
+    assert!(!of_900.contains("a list, no object") && of_900.contains("no RFC 3339 time"), "{of_900}");
 }
 
 #[test]

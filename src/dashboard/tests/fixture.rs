@@ -78,6 +78,9 @@ fn fits(document: &Document, query: &Query) -> bool {
         && query.granularity.as_deref().is_none_or(|granularity| document.text("granularity") == Some(granularity))
         && query.from.is_none_or(|from| at.is_some_and(|at| at >= from))
         && query.to.is_none_or(|to| at.is_some_and(|at| at < to))
+        && query.until_epoch.is_none_or(|last| {
+            document.count("epoch").is_some_and(|epoch| epoch <= i64::try_from(last).unwrap_or(i64::MAX))
+        })
         && query.equals.iter().all(|(field, text)| document.text(field) == Some(text))
         && query
             .key

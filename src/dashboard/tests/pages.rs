@@ -146,6 +146,7 @@ fn labels_from_the_stream_stay_text() {
                     ("reason".to_owned(), Value::Text(value.to_owned())),
                     ("detail".to_owned(), Value::Text(value.to_owned())),
                     ("value".to_owned(), Value::Bytes(value.as_bytes().to_vec())),
+                    ("epoch".to_owned(), Value::Int(812)),
                 ]
             };
             inner.documents.push(Document {

@@ -152,6 +152,10 @@ impl Find {
                 conditions.push(("timestamp".into(), doc! { operator: DateTime::from_millis(bound) }.into()));
             }
         }
+        if let Some(epoch) = query.until_epoch {
+            let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
+            conditions.push(("epoch".into(), doc! { "$lte": epoch }.into()));
+        }
         if !conditions.iter().all(|(field, _)| is_plain(field)) || limit == 0 {
             return Ok(None);
         }

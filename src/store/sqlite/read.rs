@@ -112,6 +112,10 @@ impl Sql {
                 compare(&format!("{plus}\"timestamp\""), operator, bound.into());
             }
         }
+        if let Some(epoch) = query.until_epoch {
+            table.kind("epoch")?;
+            compare("+\"epoch\"", "<=", i64::try_from(epoch).unwrap_or(i64::MAX).into());
+        }
         if let Some((field, text)) = &query.key {
             table.kind("key")?;
             parameters.push(field.clone().into());

@@ -1,0 +1,128 @@
+//! What reading the committed records again has given so far, and whether it is what the store was filled with.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat};
+use differential_dataflow::consolidation::consolidate;
+use tillflow_dataflows::outputs::{AlertKind, RowBody, RowKey, Subject};
+use tillflow_dataflows::records::Millis;
+
+use super::EngineError;
+use super::alerts::alert_id;
+use super::drain::TickBatch;
+use super::ingest::Note;
+use crate::source::Assignment;
+use crate::store::Offsets;
+
+/// The conditions that hold, by the `_id` of their alert.
+pub(super) type Conditions = BTreeMap<String, (AlertKind, Subject, RowBody)>;
+
+/// The state of a rebuild.
+#[derive(Debug)]
+pub(super) struct Rebuild {
+    conditions: Conditions,
+    /// The greatest partition clock of what has been read.
+    as_of: Option<Millis>,
+    /// By partition: the offset after the last record that has been read.
+    offsets: Offsets,
+}
+
+impl Rebuild {
+    /// A rebuild that reads from where each partition is assigned.
+    pub(super) fn new(assignments: &[Assignment]) -> Rebuild {
+        let offsets = assignments.iter().map(|it| ((it.topic, it.partition), it.start)).collect();
+        Rebuild { conditions: Conditions::new(), as_of: None, offsets }
+    }
+
+    /// Takes note of a tick whose effects are in the store already.
+    pub(super) fn listen(&mut self, batch: TickBatch) {
+        let mut rows = batch.rows;
+        consolidate(&mut rows);
+        for ((key, body), difference) in rows {
+            match (key, body) {
+                (RowKey::Alert(kind, subject), body) => {
+                    let id = alert_id(kind, &subject);
+                    // Sorted by key, then body: the addition of a key's new row can come before or after the
+                    // retraction of its old one, so the retraction must name what it takes.
+                    if difference > 0 {
+                        self.conditions.insert(id, (kind, subject, body));
+                    } else if self.conditions.get(&id).is_some_and(|(_, _, known)| *known == body) {
+                        self.conditions.remove(&id);
+                    }
+                }
+                (RowKey::AsOf, RowBody::Instant(instant)) if difference > 0 => self.as_of = Some(instant),
+                _ => {}
+            }
+        }
+        for note in batch.notes {
+            if let Note::Consumed(consumed) = note {
+                self.offsets.insert((consumed.topic, consumed.partition), consumed.next);
+            }
+        }
+    }
+
+    /// Ends the rebuild; returns the conditions that hold.
+    ///
+    /// Refused when the source did not give again what the store counts: every partition up to the committed offset,
+    /// and clocks that make the same `as_of`. Going on would mix the numbers of two logs.
+    pub(super) fn finish(self, committed: &Offsets, as_of: Option<Millis>) -> Result<Conditions, EngineError> {
+        let short = |(place, read): (&_, &i64)| committed.get(place).is_some_and(|next| read < next);
+        if let Some((place @ (topic, partition), read)) = self.offsets.iter().find(|it| short(*it)) {
+            return Err(EngineError::Refused(format!(
+                "{} partition {partition}: records from offset {read} to {} are no longer there, but the store counts \
+                 them: restore the topic, or use an empty store",
+                topic.name(),
+                committed[place] - 1
+            )));
+        }
+        if self.as_of != as_of {
+            return Err(EngineError::Refused(format!(
+                "the records below the committed offsets are not the ones that the store counts: they end at {}, the \
+                 store at {}. Was a topic created anew? Restore it, or use an empty store",
+                words(self.as_of),
+                words(as_of)
+            )));
+        }
+        Ok(self.conditions)
+    }
+}
+
+fn words(instant: Option<Millis>) -> String {
+    instant
+        .and_then(DateTime::from_timestamp_millis)
+        .map_or_else(|| String::from("no time"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use tillflow_dataflows::records::Topic;
+
+    use super::*;
+
+    fn rebuild(next: [i64; 2], as_of: Option<Millis>) -> Rebuild {
+        let assignment = |partition| Assignment { topic: Topic::Sales, partition, start: 7 };
+        let mut rebuild = Rebuild::new(&[assignment(0), assignment(1)]);
+        rebuild.offsets.extend((0..).zip(next).map(|(partition, next)| ((Topic::Sales, partition), next)));
+        rebuild.as_of = as_of;
+        rebuild
+    }
+
+    fn committed(next: [i64; 2]) -> Offsets {
+        (0..).zip(next).map(|(partition, next)| ((Topic::Sales, partition), next)).collect()
+    }
+
+    #[test]
+    fn what_was_counted_has_to_be_read_again() {
+        assert!(rebuild([20, 7], Some(5)).finish(&committed([20, 7]), Some(5)).is_ok());
+        let cases = [
+            (rebuild([20, 7], Some(5)), committed([20, 9]), Some(5), "partition 1: records from offset 7 to 8"),
+            (rebuild([19, 7], Some(5)), committed([20, 7]), Some(5), "partition 0: records from offset 19 to 19"),
+            (rebuild([20, 7], Some(4)), committed([20, 7]), Some(5), "end at 1970-01-01T00:00:00.004Z"),
+            (rebuild([20, 7], None), committed([20, 7]), Some(5), "end at no time"),
+        ];
+        for (rebuild, committed, as_of, words) in cases {
+            let error = rebuild.finish(&committed, as_of).unwrap_err();
+            assert!(matches!(&error, EngineError::Refused(text) if text.contains(words)), "{error}");
+        }
+    }
+}
