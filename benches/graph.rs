@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use tillflow_dataflows::admission::{AdmissionSettings, Fact, Partition, Reading};
 use tillflow_dataflows::assembly::{Settings, assemble};
-use tillflow_dataflows::inputs::{Inputs, PartitionClock, StockCandidate};
+use tillflow_dataflows::inputs::{Inputs, PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::{QualityMeasures, SalesMeasures};
 use tillflow_dataflows::outputs::{Metric, RankedProduct, RollupKey, RowBody, RowKey, View};
 use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Sale, Text, Topic};
@@ -204,7 +204,7 @@ fn admission(sales: &[Sale]) -> Duration {
 fn graph(sales: &Arc<Vec<Sale>>, workers: usize, admit: bool) -> Duration {
     let sales = sales.clone();
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        let mut sale_input: InputSession<Tick, Sale, Diff> = InputSession::new();
+        let mut sale_input: InputSession<Tick, PlacedSale, Diff> = InputSession::new();
         let mut activities: InputSession<Tick, Activity, Diff> = InputSession::new();
         let mut stock: InputSession<Tick, StockCandidate, Diff> = InputSession::new();
         let mut clocks: InputSession<Tick, PartitionClock, Diff> = InputSession::new();
@@ -249,7 +249,7 @@ fn graph(sales: &Arc<Vec<Sale>>, workers: usize, admit: bool) -> Duration {
                 } else {
                     latest = latest.max(Some(sale.timestamp));
                     outcomes.outcomes[Outcome::Accepted as usize] += 1;
-                    sale_input.update(sale.clone(), 1);
+                    sale_input.update(PlacedSale { sale: sale.clone(), partition: number }, 1);
                 }
             }
             let now = ((Topic::Sales, number), if admit { partition.clock() } else { latest });

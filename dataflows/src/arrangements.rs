@@ -4,7 +4,7 @@
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeySpine, ValSpine};
 
-use crate::measures::{ActivityMeasures, InterestMeasures, SalesMeasures, VisitMeasures};
+use crate::measures::{ActivityMeasures, CustomerMeasures, InterestMeasures, SalesMeasures, VisitMeasures};
 use crate::outputs::RollupKey;
 use crate::records::Text;
 use crate::time::{Diff, Tick, Window};
@@ -35,6 +35,10 @@ pub struct Arrangements<'scope> {
     /// Key: a row of `product_interest`; difference: its sums. One entry per document.
     /// Reader: publishing the view.
     pub interest_rollups: Rollups<'scope, InterestMeasures>,
+
+    /// Key: a row of `customers`; difference: its sums. One entry per document.
+    /// Reader: publishing the view.
+    pub customer_rollups: Rollups<'scope, CustomerMeasures>,
 
     /// Key: minute or hour; value: product; difference: its sums. Only windows of the last hour and of the last week: at
     /// most (60 + 168) x products sold in them.

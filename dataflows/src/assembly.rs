@@ -11,16 +11,19 @@ use crate::inputs::Inputs;
 use crate::operators::{Dating, Reach, combine, publish, sweep};
 use crate::outputs::{RollupKey, RowBody, RowKey, Rows};
 use crate::records::{Millis, StockLevel, Topic};
+use crate::sales_pass::{SalesPass, sales_pass};
 use crate::time::{Granularity, Tick, WEEK_HOURS};
 use crate::views::Contributions;
 use crate::views::active_users::active_users;
 use crate::views::activity_by_type::activity_by_type;
 use crate::views::activity_last_hour::{activity_last_hour, seen_by_minute};
 use crate::views::arithmetic_mismatch::arithmetic_mismatch;
+use crate::views::customers::customers;
 use crate::views::data_quality::data_quality;
 use crate::views::funnel::funnel;
 use crate::views::inventory_summary::inventory_summary;
 use crate::views::product_interest::product_interest;
+use crate::views::purchases_unmatched::purchases_unmatched;
 use crate::views::revenue_anomaly::{BASE_HOURS, category_hours, revenue_anomaly, roles};
 use crate::views::sales_all::sales_all;
 use crate::views::sales_by_category::sales_by_category;
@@ -64,11 +67,13 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
     let window = settings.correction_window;
     let sales_final = clock::final_before(clocks.clone(), &[Topic::Sales], window, "Final: sales");
     let activity_final = clock::final_before(clocks.clone(), &[Topic::UserActivity], window, "Final: activity");
+    let sales_settled = clock::settled_before(clocks.clone(), window);
     let both_final = clock::final_before(clocks, &[Topic::UserActivity, Topic::Sales], window, "Final: both");
 
     // Cells: a record is looked at once per family of views.
-    let sales_cells = sales_cells(sales.clone());
-    let [product_minutes, product_hours, product_days] = product_cells(sales.clone());
+    let SalesPass { cells, products, mismatches, buyers, buyers_sales, dealings } = sales_pass(sales);
+    let sales_cells = sales_cells(cells);
+    let [product_minutes, product_hours, product_days] = product_cells(products);
     let activity_cells = activity_cells(activities.clone());
     let visits = visits(activities.clone());
 
@@ -90,7 +95,11 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         activity_rollups: arrange_rollups(activity_by_type(activity_cells), "Activity rollups"),
         user_rollups: arrange_rollups(active_users(activities.clone()), "User rollups"),
         visit_rollups: arrange_rollups(sessions(visits.clone()).concat(funnel(visits)), "Visit rollups"),
-        interest_rollups: arrange_rollups(product_interest(activities, product_days), "Interest rollups"),
+        customer_rollups: arrange_rollups(
+            customers(buyers, buyers_sales, product_days.clone(), sales_settled),
+            "Customer rollups",
+        ),
+        interest_rollups: arrange_rollups(product_interest(activities.clone(), product_days), "Interest rollups"),
         live_products: live_products.arrange_by_key_named("Live products"),
         live_activity: live_activity.arrange_by_key_named("Live activity"),
         live_categories: live_categories.arrange_by_key_named("Live categories"),
@@ -104,14 +113,17 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
     sweep(arrangements.live_activity.clone(), as_of_minute, LIVE_ACTIVITY, "Sweep: live activity")
         .inner
         .connect_loop(dead_activity);
-    sweep(arrangements.live_categories.clone(), as_of_hour, LIVE_CATEGORIES, "Sweep: live categories")
+    sweep(arrangements.live_categories.clone(), as_of_hour.clone(), LIVE_CATEGORIES, "Sweep: live categories")
         .inner
         .connect_loop(dead_categories);
 
     // Rows.
     let stock = stock(candidates);
-    let sales_views = publish(arrangements.sales_rollups.clone(), sales_final, Dating::Event, "Publish: sales")
+    let sales_views = publish(arrangements.sales_rollups.clone(), sales_final.clone(), Dating::Event, "Publish: sales")
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Sales(measures, is_final)));
+    let customer_views =
+        publish(arrangements.customer_rollups.clone(), sales_final, Dating::Event, "Publish: customers")
+            .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Customers(measures, is_final)));
     let activity_final_rows =
         publish(arrangements.activity_rollups.clone(), activity_final.clone(), Dating::Event, "Publish: activity")
             .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Activity(measures, is_final)));
@@ -127,6 +139,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         .concat(user_views)
         .concat(visit_views)
         .concat(interest_views)
+        .concat(customer_views)
         .concat(sales_all(sales_cells))
         .concat(sales_last(arrangements.sales_rollups.clone(), live_windows))
         .concat(top_products(&arrangements))
@@ -137,7 +150,8 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         .concat(revenue_anomaly(&arrangements))
         .concat(stock_rows(stock))
         .concat(data_quality(quality))
-        .concat(arithmetic_mismatch(sales))
+        .concat(arithmetic_mismatch(mismatches))
+        .concat(purchases_unmatched(activities, dealings, as_of_hour))
         .concat(activity_last_hour(&arrangements))
         .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))))
 }

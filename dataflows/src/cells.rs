@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measures::{ActivityMeasures, SalesMeasures};
 use crate::operators::combine;
-use crate::records::{Activity, Sale, Text};
+use crate::records::{Activity, Text};
 use crate::time::{Diff, Granularity, Tick, Window};
 
 /// Where a sale counts, product aside.
@@ -37,15 +37,9 @@ fn coarser(window: Window, granularity: Granularity) -> Window {
     Window::of(granularity, window.start)
 }
 
-/// The cells of minutes, hours and days.
-pub fn sales_cells<'scope>(sales: VecCollection<'scope, Tick, Sale, Diff>) -> SalesCells<'scope> {
-    let minutes = combine(sales, "Combine: sales by minute", |sale: Sale, difference, give| {
-        let measures = SalesMeasures::of(&sale).multiply(&difference);
-        let window = Window::of(Granularity::Minute, sale.timestamp);
-        let Sale { category, store_id, payment_method, .. } = sale;
-        give(SalesCell { window, category, store_id, payment_method }, measures);
-    });
-    let coarsen = |cells: SalesCells<'scope>, name, granularity| {
+/// The cells of minutes, and those of hours and days made of them.
+pub fn sales_cells(minutes: SalesCells<'_>) -> SalesCells<'_> {
+    let coarsen = |cells, name, granularity| {
         combine(cells, name, move |cell: SalesCell, measures, give| {
             give(SalesCell { window: coarser(cell.window, granularity), ..cell }, measures);
         })
@@ -55,13 +49,9 @@ pub fn sales_cells<'scope>(sales: VecCollection<'scope, Tick, Sale, Diff>) -> Sa
     minutes.concat(hours).concat(days)
 }
 
-/// The product cells of minutes, of hours, and of days.
-pub fn product_cells<'scope>(sales: VecCollection<'scope, Tick, Sale, Diff>) -> [ProductCells<'scope>; 3] {
-    let minutes = combine(sales, "Combine: products by minute", |sale: Sale, difference, give| {
-        let measures = SalesMeasures::of(&sale).multiply(&difference);
-        give((Window::of(Granularity::Minute, sale.timestamp), sale.product_id), measures);
-    });
-    let coarsen = |cells: ProductCells<'scope>, name, granularity| {
+/// The product cells of minutes, and those of hours and of days made of them.
+pub fn product_cells(minutes: ProductCells<'_>) -> [ProductCells<'_>; 3] {
+    let coarsen = |cells, name, granularity| {
         combine(cells, name, move |(window, product): ProductCell, measures, give| {
             give((coarser(window, granularity), product), measures);
         })

@@ -6,6 +6,7 @@ use crate::inputs::PartitionClock;
 use crate::operators::FinalBefore;
 use crate::records::{Millis, Topic};
 use crate::time::{Diff, Granularity, HOUR, LiveRange, Tick, WEEK_HOURS, Window};
+use crate::views::customers::SettledBefore;
 
 /// The greatest partition clock over all topics; empty before the first accepted record. Never goes back.
 pub fn as_of<'scope>(
@@ -48,6 +49,23 @@ pub fn week_windows<'scope>(
     as_of_hour.flat_map(|hour| {
         (0..WEEK_HOURS).map(move |back| Window { granularity: Granularity::Hour, start: hour - back * HOUR })
     })
+}
+
+/// For each partition of `sales` that has a clock the instant before which its rows cannot be corrected or cancelled
+/// any more: its clock less the correction window, cut to its minute so that it moves once a minute.
+pub fn settled_before<'scope>(
+    clocks: VecCollection<'scope, Tick, PartitionClock, Diff>,
+    correction_window: Millis,
+) -> VecCollection<'scope, Tick, SettledBefore, Diff> {
+    clocks
+        .flat_map(move |((topic, partition), clock)| {
+            let clock = clock.filter(|_| topic == Topic::Sales)?;
+            Some(((), (partition, Granularity::Minute.start(clock - correction_window))))
+        })
+        .reduce_named("Settled: sales", |(), partitions, output| {
+            output.push((partitions.iter().map(|(partition, _)| **partition).collect(), 1));
+        })
+        .map(|((), partitions)| partitions)
 }
 
 /// The windows that the sliding metrics are made of.

@@ -7,6 +7,15 @@ use crate::measures::QualityMeasures;
 use crate::records::{Activity, Millis, Sale, StockLevel, Topic};
 use crate::time::{Diff, Tick};
 
+/// A sale and the partition that gave it: the same transaction_id in two partitions is two sales.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PlacedSale {
+    /// What the record said.
+    pub sale: Sale,
+    /// The partition that gave it.
+    pub partition: i32,
+}
+
 /// A stock level that one partition holds for the current one of its product and warehouse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StockCandidate {
@@ -24,7 +33,7 @@ pub type PartitionClock = ((Topic, i32), Option<Millis>);
 /// The collections that the views are functions of.
 pub struct Inputs<'scope> {
     /// Sales in force. A correction retracts the old row and adds the new one.
-    pub sales: VecCollection<'scope, Tick, Sale, Diff>,
+    pub sales: VecCollection<'scope, Tick, PlacedSale, Diff>,
     /// Accepted activities.
     pub activities: VecCollection<'scope, Tick, Activity, Diff>,
     /// For each partition, product and warehouse at most one row.

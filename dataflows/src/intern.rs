@@ -1,4 +1,4 @@
-//! A partition's dictionary: texts that many remembered rows share, each held once and dropped with its last row.
+//! A dictionary: texts that many remembered rows share, each held once and dropped with its last row.
 
 use std::hash::BuildHasher;
 
@@ -7,8 +7,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::records::Text;
 
 /// A text in an [`Interner`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Symbol(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Symbol(u32);
 
 #[derive(Debug)]
 struct Entry {
@@ -18,7 +18,7 @@ struct Entry {
 
 /// Texts by symbol and symbols by text, counted.
 #[derive(Debug, Default)]
-pub(super) struct Interner {
+pub(crate) struct Interner {
     /// Indexes of `entries`, found by their texts: four bytes a text, so that most look-ups find it in a cache.
     symbols: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -28,7 +28,7 @@ pub(super) struct Interner {
 
 impl Interner {
     /// The symbol of `text`, one more use of it.
-    pub(super) fn acquire(&mut self, text: &Text) -> Symbol {
+    pub(crate) fn acquire(&mut self, text: &Text) -> Symbol {
         let Interner { symbols, hasher, entries, free } = self;
         let hash = hasher.hash_one(text);
         if let Some(&index) = symbols.find(hash, |index| entries[*index as usize].text == *text) {
@@ -51,8 +51,14 @@ impl Interner {
         Symbol(index)
     }
 
+    /// The symbol of `text`, if it is in use.
+    pub(crate) fn find(&self, text: &Text) -> Option<Symbol> {
+        let hash = self.hasher.hash_one(text);
+        self.symbols.find(hash, |index| self.entries[*index as usize].text == *text).map(|index| Symbol(*index))
+    }
+
     /// One use less.
-    pub(super) fn release(&mut self, symbol: Symbol) {
+    pub(crate) fn release(&mut self, symbol: Symbol) {
         let entry = &mut self.entries[symbol.0 as usize];
         entry.uses -= 1;
         if entry.uses == 0 {
@@ -64,13 +70,13 @@ impl Interner {
     }
 
     /// The text of a symbol in use.
-    pub(super) fn text(&self, symbol: Symbol) -> &Text {
+    pub(crate) fn text(&self, symbol: Symbol) -> &Text {
         &self.entries[symbol.0 as usize].text
     }
 
     /// How many texts are in use.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.symbols.len()
     }
 }

@@ -12,11 +12,13 @@ pub mod assembly;
 pub mod cells;
 pub mod clock;
 pub mod inputs;
+mod intern;
 pub mod measures;
 pub mod operators;
 #[cfg(feature = "oracle")]
 pub mod oracle;
 pub mod outputs;
 pub mod records;
+pub mod sales_pass;
 pub mod time;
 pub mod views;

@@ -119,6 +119,42 @@ pub struct InterestMeasures {
 }
 measures!(InterestMeasures { rows, views, purchases, units_sold, revenue });
 
+/// What is summed over a day's customers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CustomerMeasures {
+    /// Distinct buyers.
+    pub buyers: i64,
+    /// Those of them whose first sale it is.
+    pub new_customers: i64,
+    /// Sum of total_amount, in 1/10,000.
+    pub revenue: i128,
+    /// That of first sales alone.
+    pub new_revenue: i128,
+}
+measures!(CustomerMeasures { buyers, new_customers, revenue, new_revenue });
+
+impl CustomerMeasures {
+    /// The day's buyers who have bought before.
+    pub fn returning_customers(&self) -> i64 {
+        self.buyers - self.new_customers
+    }
+
+    /// What is not of a first sale, in 1/10,000.
+    pub fn returning_revenue(&self) -> i128 {
+        self.revenue - self.new_revenue
+    }
+}
+
+/// What has no counterpart among the last 24 hours' purchases and sales.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UnmatchedMeasures {
+    /// Purchases without a sale.
+    pub purchases: i64,
+    /// Sales without a purchase.
+    pub sales: i64,
+}
+measures!(UnmatchedMeasures { purchases, sales });
+
 /// What is summed over current stock rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InventoryMeasures {

@@ -4,8 +4,8 @@ use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
 use crate::measures::{
-    ActivityMeasures, InterestMeasures, InventoryMeasures, LastHourMeasures, QualityMeasures, SalesMeasures,
-    SupplyMeasures, VisitMeasures,
+    ActivityMeasures, CustomerMeasures, InterestMeasures, InventoryMeasures, LastHourMeasures, QualityMeasures,
+    SalesMeasures, SupplyMeasures, UnmatchedMeasures, VisitMeasures,
 };
 use crate::records::{Millis, StockLevel, Text};
 use crate::time::{Diff, LiveRange, Tick, Window};
@@ -33,11 +33,13 @@ pub enum View {
     Funnel,
     /// Views, purchases and sales by product_id.
     ProductInterest,
+    /// New and returning buyers.
+    Customers,
 }
 
 impl View {
     /// Every windowed view.
-    pub const ALL: [View; 10] = [
+    pub const ALL: [View; 11] = [
         View::SalesTotal,
         View::SalesByCategory,
         View::SalesByStore,
@@ -48,6 +50,7 @@ impl View {
         View::Sessions,
         View::Funnel,
         View::ProductInterest,
+        View::Customers,
     ];
 
     /// The document's `type`.
@@ -63,13 +66,14 @@ impl View {
             View::Sessions => "sessions",
             View::Funnel => "funnel",
             View::ProductInterest => "product_interest",
+            View::Customers => "customers",
         }
     }
 
     /// The field of the document's `key`, if the view has one.
     pub const fn key_field(self) -> Option<&'static str> {
         match self {
-            View::SalesTotal | View::ActiveUsers | View::Sessions | View::Funnel => None,
+            View::SalesTotal | View::ActiveUsers | View::Sessions | View::Funnel | View::Customers => None,
             View::SalesByCategory => Some("category"),
             View::SalesByStore => Some("store_id"),
             View::SalesByPaymentMethod => Some("payment_method"),
@@ -107,11 +111,13 @@ pub enum Metric {
     ArithmeticMismatch,
     /// Activities of the last hour.
     ActivityLastHour,
+    /// Purchases without a sale, and sales without a purchase, of the last 24 hours.
+    PurchasesUnmatched,
 }
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Metric; 9] = [
+    pub const ALL: [Metric; 10] = [
         Metric::SalesAll,
         Metric::SalesLast(LiveRange::LastHour),
         Metric::SalesLast(LiveRange::Last24Hours),
@@ -121,6 +127,7 @@ impl Metric {
         Metric::DataQuality,
         Metric::ArithmeticMismatch,
         Metric::ActivityLastHour,
+        Metric::PurchasesUnmatched,
     ];
 
     /// The document's `name`.
@@ -135,6 +142,7 @@ impl Metric {
             Metric::DataQuality => "data_quality",
             Metric::ArithmeticMismatch => "arithmetic_mismatch",
             Metric::ActivityLastHour => "activity_last_hour",
+            Metric::PurchasesUnmatched => "purchases_unmatched",
         }
     }
 }
@@ -255,8 +263,12 @@ pub enum RowBody {
     Visits(VisitMeasures, bool),
     /// Sums over what concerns a product, and whether the window is final.
     Interest(InterestMeasures, bool),
+    /// Sums over a day's customers, and whether the window is final.
+    Customers(CustomerMeasures, bool),
     /// A count.
     Count(i64),
+    /// Counts of what has no counterpart.
+    Unmatched(UnmatchedMeasures),
     /// Counts over the last hour.
     LastHour(LastHourMeasures),
     /// Sums over what concerns the supply of a product.

@@ -14,9 +14,9 @@ use support::{Pace, Plan, Timed};
 use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::oracle::RowsByKey;
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::outputs::{RowBody, RowKey};
+use tillflow_dataflows::outputs::{Metric, RowBody, RowKey};
 use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Reason, Sale, StockLevel, Topic};
-use tillflow_dataflows::time::{HOUR, MINUTE, Tick};
+use tillflow_dataflows::time::{HOUR, LiveRange, MINUTE, Tick};
 
 const PARTITIONS: [(Topic, i32); 7] = [
     (Topic::Sales, 0),
@@ -185,6 +185,7 @@ fn build(history: &History) -> Plan {
     };
     let mut now = START;
     let mut tick = pick(&FIRST_TICKS, history.first_tick);
+    let mut latest_sale: Option<Sale> = None;
     let mut earlier: [Vec<Given>; PARTITIONS.len()] = Default::default();
     let mut records = Vec::new();
     for (index, spec) in history.records.iter().enumerate() {
@@ -202,7 +203,18 @@ fn build(history: &History) -> Plan {
             false => (history.partitions[partition].0, spec.lag),
         };
         let at = now - pick(&PARTITION_LAGS, partition_lag) - pick(&LAGS, lag);
-        let given = given(topic, spec, at, &earlier[partition], history.calm);
+        let mut given = given(topic, spec, at, &earlier[partition], history.calm);
+        match (&mut given, &latest_sale) {
+            (Given::Sale(sale), _) => latest_sale = Some(sale.clone()),
+            // What was just bought, as the activity tells it.
+            (Given::Activity(activity), Some(sale)) if spec.values[6] % 2 == 0 => {
+                activity.user_id = sale.user_id.clone();
+                activity.activity_type = "purchase".into();
+                activity.product_id = Some(sale.product_id.clone());
+                activity.amount = Some(sale.total_amount);
+            }
+            _ => {}
+        }
         let at = match &given {
             Given::Sale(sale) => sale.timestamp,
             Given::Activity(activity) => activity.timestamp,
@@ -293,6 +305,10 @@ struct Happened {
     worth_nothing: usize,
     alerts_resolved: usize,
     as_of_by_days: usize,
+    firsts_gone: usize,
+    returning: usize,
+    matched: usize,
+    unmatched: usize,
 }
 
 impl Happened {
@@ -303,7 +319,8 @@ impl Happened {
                 | RowBody::Activity(_, is_final)
                 | RowBody::Users(_, is_final)
                 | RowBody::Visits(_, is_final)
-                | RowBody::Interest(_, is_final),
+                | RowBody::Interest(_, is_final)
+                | RowBody::Customers(_, is_final),
             ) => Some(*is_final),
             _ => None,
         };
@@ -316,11 +333,21 @@ impl Happened {
             match (key, after.get(key), body) {
                 (RowKey::Rollup(_), None, _) => self.rows_gone += 1,
                 (RowKey::Alert(..), None, _) => self.alerts_resolved += 1,
+                (RowKey::Rollup(_), Some(RowBody::Customers(after, _)), RowBody::Customers(before, _)) => {
+                    self.firsts_gone += usize::from(after.new_customers < before.new_customers);
+                }
                 (RowKey::AsOf, Some(RowBody::Instant(after)), RowBody::Instant(before)) => {
                     self.as_of_by_days += usize::from(after - before > 24 * HOUR);
                 }
                 _ => {}
             }
+        }
+        let metric = |metric| &after[&RowKey::Metric(metric)];
+        if let (RowBody::Sales(sales, _), RowBody::Unmatched(unmatched)) =
+            (metric(Metric::SalesLast(LiveRange::Last24Hours)), metric(Metric::PurchasesUnmatched))
+        {
+            self.matched += usize::from(unmatched.sales < sales.transactions);
+            self.unmatched += usize::from(unmatched.sales > 0 && unmatched.purchases > 0);
         }
         for body in after.values() {
             match body {
@@ -328,6 +355,7 @@ impl Happened {
                     self.full_rankings += usize::from(products.len() == 10);
                     self.ties += usize::from(products.windows(2).any(|pair| pair[0].revenue == pair[1].revenue));
                 }
+                RowBody::Customers(sums, _) if sums.returning_customers() > 0 => self.returning += 1,
                 RowBody::Sales(sums, _) if sums.revenue == 0 && sums.transactions > 0 => self.worth_nothing += 1,
                 _ => {}
             }
@@ -361,6 +389,10 @@ fn the_histories_contain_what_they_are_for() {
         happened.worth_nothing,
         happened.alerts_resolved,
         happened.as_of_by_days,
+        happened.firsts_gone,
+        happened.returning,
+        happened.matched,
+        happened.unmatched,
     ];
     assert!(counts.iter().all(|count| *count >= 10), "{happened:?}");
 }

@@ -202,6 +202,15 @@ fn body_text(body: &RowBody) -> String {
             money_text(sums.revenue),
             closed(is_final)
         ),
+        RowBody::Customers(sums, is_final) => format!(
+            "{} new {}, {} returning {}{}",
+            sums.new_customers,
+            money_text(sums.new_revenue),
+            sums.returning_customers(),
+            money_text(sums.returning_revenue()),
+            closed(is_final)
+        ),
+        RowBody::Unmatched(sums) => format!("{} purchases, {} sales", sums.purchases, sums.sales),
         RowBody::Count(count) => count.to_string(),
         RowBody::LastHour(counts) => format!(
             "{} events, {} users, {} sessions, {} converted",

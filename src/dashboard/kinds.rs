@@ -175,7 +175,7 @@ pub const KINDS: &[Kind] = &[
         DAY,
         &[
             measure("new_customers", "New customers", Unit::Count),
-            measure("returning_customers", "Returning customers", Unit::Count),
+            Measure { name: "returning_customers", title: "Returning customers", unit: Unit::Count, additive: false },
             measure("new_revenue", "Revenue from new customers", Unit::Money),
             measure("returning_revenue", "Revenue from returning customers", Unit::Money),
         ],

@@ -131,6 +131,15 @@ fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
             ]);
             is_final
         }
+        RowBody::Customers(measures, is_final) => {
+            fields.extend([
+                int("new_customers", measures.new_customers),
+                int("returning_customers", measures.returning_customers()),
+                money("new_revenue", measures.new_revenue),
+                money("returning_revenue", measures.returning_revenue()),
+            ]);
+            is_final
+        }
         other => panic!("a row of {view:?} has the body {other:?}"),
     };
     fields.push((String::from("final"), Value::Bool(*is_final)));
@@ -196,6 +205,9 @@ fn metric_fields(metric: Metric, body: &RowBody, as_of: Option<Millis>) -> Field
             int("sessions", counts.sessions),
             int("converted", counts.converted),
         ]),
+        RowBody::Unmatched(counts) => {
+            fields.extend([int("purchases", counts.purchases), int("sales", counts.sales)]);
+        }
         RowBody::Count(transactions) => fields.push(int("transactions", *transactions)),
         RowBody::Inventory(measures) => fields.extend([
             int("products", measures.products),

@@ -3,9 +3,9 @@
 use differential_dataflow::input::InputSession;
 use serde::{Deserialize, Serialize};
 use tillflow_dataflows::admission::{Decision, Fact, Partition, Reading};
-use tillflow_dataflows::inputs::{PartitionClock, StockCandidate};
+use tillflow_dataflows::inputs::{PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::QualityMeasures;
-use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Sale, Topic};
+use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 
 use super::{EngineOptions, now};
@@ -54,7 +54,7 @@ pub(super) enum Note {
 
 /// The inputs of one worker's graph.
 pub(super) struct Inputs {
-    pub(super) sales: InputSession<Tick, Sale, Diff>,
+    pub(super) sales: InputSession<Tick, PlacedSale, Diff>,
     pub(super) activities: InputSession<Tick, Activity, Diff>,
     pub(super) stock: InputSession<Tick, StockCandidate, Diff>,
     pub(super) clocks: InputSession<Tick, PartitionClock, Diff>,

@@ -313,7 +313,7 @@ def arguments(argv):
     parser.add_argument("--envelope", action="store_true", help="the lines of the ndjson files are envelopes")
     parser.add_argument("--store", required=True, metavar="sqlite:FILE|mongodb")
     parser.add_argument("--views", help="only these: view types, metrics, alert kinds, stock, supply, raw_data, …")
-    parser.add_argument("--profile", choices=["first", "present"], help="only the views of the first release, or those that there are")
+    parser.add_argument("--profile", choices=["first"], help="only the views of the first release")
     parser.add_argument("--final", action="store_true", help="compare `final` too")
     parser.add_argument("--complete", action="store_true", help="records above the committed offsets are a difference")
     parser.add_argument("--raw-data", choices=["on", "off"], default="on")

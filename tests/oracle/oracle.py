@@ -33,9 +33,7 @@ FIRST = (
     "dead_letters",
 )
 
-# What tillflow has so far.
-PRESENT = tuple(name for name in ALL_VIEWS if name not in ("customers", "purchases_unmatched"))
-PROFILES = {None: ALL_VIEWS, "first": FIRST, "present": PRESENT}
+PROFILES = {None: ALL_VIEWS, "first": FIRST}
 
 
 @dataclass

@@ -5,11 +5,10 @@
 //! It emits facts: what the record adds to, and takes from, the collections that the views are functions of.
 //! Reading bytes is not its business; nor is anything of another partition.
 
-mod intern;
 mod sales;
 mod stock;
 
-use crate::inputs::StockCandidate;
+use crate::inputs::{PlacedSale, StockCandidate};
 use crate::records::{Activity, Millis, Outcome, Reason, Sale, StockLevel, Topic};
 
 use self::sales::KnownSales;
@@ -28,7 +27,7 @@ pub struct AdmissionSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// A sale comes into force, or goes out of it.
-    Sale(Sale, i64),
+    Sale(PlacedSale, i64),
     /// An activity is accepted.
     Activity(Activity),
     /// A stock level becomes this partition's candidate for its product and warehouse, or is so no more.
@@ -126,6 +125,8 @@ impl Partition {
         kafka_timestamp: Option<Millis>,
         emit: &mut impl FnMut(Fact),
     ) -> Decision {
+        let partition = self.number;
+        let mut emit_sale = |sale, difference| emit(Fact::Sale(PlacedSale { sale, partition }, difference));
         let outcome = match (reading, &mut self.memory) {
             (Reading::Unreadable(reason), _) => return Decision::rejected(reason),
             (Reading::Tombstone(None | Some([])), _) | (Reading::Tombstone(_), Memory::Activity) => {
@@ -133,7 +134,7 @@ impl Partition {
             }
             (Reading::Tombstone(Some(key)), Memory::Sales(known)) => {
                 let oldest = self.clock.map(|clock| clock - self.settings.correction_window);
-                known.cancel(key, oldest, emit);
+                known.cancel(key, oldest, &mut emit_sale);
                 return Decision::of(Outcome::Cancelled);
             }
             (Reading::Tombstone(Some(key)), Memory::Inventory(levels)) => {
@@ -148,7 +149,7 @@ impl Partition {
                 } else if is_future(at, kafka_timestamp, self.settings.max_future) {
                     Outcome::Quarantined
                 } else {
-                    let outcome = known.admit(sale, oldest, emit);
+                    let outcome = known.admit(sale, oldest, &mut emit_sale);
                     if outcome != Outcome::Duplicate {
                         let clock = self.clock.map_or(at, |clock| clock.max(at));
                         self.clock = Some(clock);

@@ -3,9 +3,9 @@
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::Fact;
-use super::intern::{Interner, Symbol};
+use crate::intern::{Interner, Symbol};
 use crate::records::{Millis, Money, Outcome, Sale, Text};
+use crate::time::Diff;
 
 /// A sale without its transaction_id, its texts in the partition's dictionary: 48 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl KnownSales {
     }
 
     /// Takes a sale that is neither late nor from the future. Rows before `oldest` are known no more.
-    pub(super) fn admit(&mut self, sale: Sale, oldest: Option<Millis>, emit: &mut impl FnMut(Fact)) -> Outcome {
+    pub(super) fn admit(&mut self, sale: Sale, oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) -> Outcome {
         let row = intern(&mut self.texts, &sale);
         let (old, outcome) = match self.rows.entry(sale.transaction_id.clone()) {
             Entry::Vacant(entry) => {
@@ -63,7 +63,7 @@ impl KnownSales {
                 }
                 entry.insert(row);
                 if known {
-                    emit(Fact::Sale(restore(&self.texts, sale.transaction_id.clone(), &old), -1));
+                    emit(restore(&self.texts, sale.transaction_id.clone(), &old), -1);
                 }
                 (Some(old), if known { Outcome::Correction } else { Outcome::Accepted })
             }
@@ -71,16 +71,16 @@ impl KnownSales {
         if let Some(old) = old {
             release(&mut self.texts, &old);
         }
-        emit(Fact::Sale(sale, 1));
+        emit(sale, 1);
         outcome
     }
 
     /// Cancels the transaction of that key, if it is known.
-    pub(super) fn cancel(&mut self, key: &[u8], oldest: Option<Millis>, emit: &mut impl FnMut(Fact)) {
+    pub(super) fn cancel(&mut self, key: &[u8], oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) {
         let Ok(key) = std::str::from_utf8(key) else { return };
         let Some((transaction_id, row)) = self.rows.remove_entry(key) else { return };
         if oldest.is_none_or(|oldest| row.timestamp >= oldest) {
-            emit(Fact::Sale(restore(&self.texts, transaction_id, &row), -1));
+            emit(restore(&self.texts, transaction_id, &row), -1);
         }
         release(&mut self.texts, &row);
     }

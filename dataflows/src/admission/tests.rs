@@ -20,6 +20,10 @@ fn sale(id: &str, timestamp: Millis, units: i64) -> Sale {
     }
 }
 
+fn fact(sale: Sale, difference: i64) -> Fact {
+    Fact::Sale(PlacedSale { sale, partition: 0 }, difference)
+}
+
 fn level(warehouse: &str, last_updated: Millis, current_stock: i64) -> StockLevel {
     StockLevel {
         product_id: "p".into(),
@@ -63,7 +67,7 @@ fn the_same_row_again_is_a_duplicate_and_another_one_a_correction() {
     assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Duplicate);
     assert!(log.facts.is_empty());
     assert_eq!(log.admit(Reading::Sale(sale("a", START, 2))), Outcome::Correction);
-    assert_eq!(log.facts, [Fact::Sale(sale("a", START, 1), -1), Fact::Sale(sale("a", START, 2), 1)]);
+    assert_eq!(log.facts, [fact(sale("a", START, 1), -1), fact(sale("a", START, 2), 1)]);
     assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Correction);
 }
 
@@ -72,7 +76,7 @@ fn a_cancelled_transaction_is_known_no_more() {
     let mut log = Log::new(Topic::Sales);
     log.admit(Reading::Sale(sale("a", START, 1)));
     assert_eq!(log.admit(Reading::Tombstone(Some(b"a"))), Outcome::Cancelled);
-    assert_eq!(log.facts, [Fact::Sale(sale("a", START, 1), -1)]);
+    assert_eq!(log.facts, [fact(sale("a", START, 1), -1)]);
     assert_eq!(log.admit(Reading::Tombstone(Some(b"a"))), Outcome::Cancelled);
     assert!(log.facts.is_empty());
     assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Accepted);

@@ -153,7 +153,10 @@ impl History {
                 continue;
             }
             match &entry.record.given {
-                Given::Sale(sale) if self.sale_is_in_force(index, sale) => facts.sales.push(sale.clone()),
+                Given::Sale(sale) if self.sale_is_in_force(index, sale) => {
+                    facts.sales.push(sale.clone());
+                    facts.sales_partitions.push(self.partition);
+                }
                 Given::Activity(activity) => facts.activities.push(activity.clone()),
                 Given::StockLevel(level) if !self.is_cancelled_after(index, level.product_id.as_bytes()) => {
                     let (partition, offset) = (self.partition, entry.record.offset);

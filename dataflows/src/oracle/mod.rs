@@ -8,6 +8,7 @@ pub mod admission;
 
 mod activity;
 mod anomaly;
+mod customers;
 mod interest;
 mod inventory;
 mod quality;
@@ -15,6 +16,7 @@ mod sales;
 mod sliding;
 mod supply;
 mod times;
+mod unmatched;
 mod visits;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ use crate::records::{Activity, Millis, Outcome, Reason, Sale, Topic};
 pub struct Facts {
     /// Sales in force: a transaction that is in force twice (in two partitions, say) is here twice.
     pub sales: Vec<Sale>,
+    /// By the order of `sales`: the partition that gave each.
+    pub sales_partitions: Vec<i32>,
     /// Accepted activities.
     pub activities: Vec<Activity>,
     /// Every stock level that was accepted and not cancelled since, whether it is the current one or not.
@@ -52,6 +56,8 @@ pub fn rows(facts: &Facts, correction_window: Millis) -> RowsByKey {
     activity::rows(facts, correction_window, &mut give);
     visits::rows(facts, correction_window, &mut give);
     interest::rows(facts, correction_window, &mut give);
+    customers::rows(facts, correction_window, &mut give);
+    unmatched::rows(facts, &mut give);
     sliding::rows(facts, &mut give);
     inventory::rows(facts, &mut give);
     supply::rows(facts, &mut give);

@@ -9,7 +9,7 @@
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
 
-use crate::operators::{combine, with_default};
+use crate::operators::with_default;
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
 use crate::records::{Money, Sale};
 use crate::time::{Diff, Tick};
@@ -17,20 +17,15 @@ use crate::time::{Diff, Tick};
 /// The difference that is still taken for rounding: 0.01.
 const TOLERANCE: i128 = Money::SCALE as i128 / 100;
 
-fn is_mismatch(sale: &Sale) -> bool {
+/// Whether a sale's total is not what was bought times its price.
+pub fn is_mismatch(sale: &Sale) -> bool {
     let product = i128::from(sale.quantity) * i128::from(sale.unit_price.0);
     (i128::from(sale.total_amount.0) - product).abs() > TOLERANCE
 }
 
 /// The metric's row.
-pub fn arithmetic_mismatch<'scope>(sales: VecCollection<'scope, Tick, Sale, Diff>) -> Rows<'scope> {
+pub fn arithmetic_mismatch<'scope>(mismatches: VecCollection<'scope, Tick, (), Diff>) -> Rows<'scope> {
     let row = |transactions| (RowKey::Metric(Metric::ArithmeticMismatch), RowBody::Count(transactions));
-    let counts = combine(sales, "Combine: arithmetic mismatch", |sale: Sale, difference: Diff, give| {
-        if is_mismatch(&sale) {
-            give((), difference);
-        }
-    })
-    .arrange_by_self_named("Arithmetic mismatch")
-    .count_total_core();
+    let counts = mismatches.arrange_by_self_named("Arithmetic mismatch").count_total_core();
     with_default(counts.map(move |((), transactions)| row(transactions)), row(0))
 }

@@ -123,6 +123,17 @@ fn identities(rows: &RowsByKey, place: &str) {
     for (window, sums) in &coarser {
         assert_eq!(Some(sums), by_view.get(&(*window, View::SalesTotal)), "{place}: the parts of {window:?}");
     }
+    for (key, body) in rows {
+        if let (RowKey::Rollup(key), RowBody::Customers(sums, _)) = (key, body) {
+            let total = by_view.remove(&(key.window, View::SalesTotal)).unwrap_or_default();
+            let parts = sums.new_revenue + sums.returning_revenue();
+            assert_eq!(parts, total.revenue, "{place}: new and returning revenue of {:?}", key.window);
+            assert!(sums.new_customers >= 0 && sums.returning_customers() >= 0, "{place}: {sums:?}");
+        }
+    }
+    let without_customers =
+        by_view.keys().find(|(window, view)| (window.granularity, *view) == (Granularity::Day, View::SalesTotal));
+    assert_eq!(without_customers, None, "{place}: a day with sales and without customers");
     let metric = |metric| match &rows[&RowKey::Metric(metric)] {
         RowBody::Sales(sums, _) => *sums,
         other => panic!("{metric:?} is {other:?}"),

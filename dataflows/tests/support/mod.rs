@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use differential_dataflow::input::InputSession;
 use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading};
 use tillflow_dataflows::assembly::{Settings, assemble};
-use tillflow_dataflows::inputs::{Inputs, PartitionClock, StockCandidate};
+use tillflow_dataflows::inputs::{Inputs, PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::oracle::admission::{Given, Record};
 use tillflow_dataflows::outputs::Row;
-use tillflow_dataflows::records::{Activity, Millis, Sale, Topic};
+use tillflow_dataflows::records::{Activity, Millis, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -70,7 +70,7 @@ pub struct Outcome {
 
 /// One worker's inputs.
 pub struct Sessions {
-    sales: InputSession<Tick, Sale, Diff>,
+    sales: InputSession<Tick, PlacedSale, Diff>,
     activities: InputSession<Tick, Activity, Diff>,
     stock: InputSession<Tick, StockCandidate, Diff>,
     clocks: InputSession<Tick, PartitionClock, Diff>,

@@ -26,7 +26,7 @@ pub fn assert_equal_to_files(folder: &std::path::Path, store: &Store, flags: &st
 
 fn assert_documents(mut arguments: Vec<String>, store: &Store, flags: &str) {
     arguments.extend(store.flags());
-    arguments.extend("--profile present --final".split(' ').chain(flags.split_whitespace()).map(String::from));
+    arguments.extend("--final".split(' ').chain(flags.split_whitespace()).map(String::from));
     let said = script("oracle/compare.py", &arguments);
     assert!(said.ends_with("equal\n"), "{said}");
 }

@@ -1,0 +1,283 @@
+//! `purchases_unmatched`: which purchases of the last 24 hours have no sale, and which sales no purchase?
+//!
+//! For each user, product and amount the purchases and the sales are two lists in order of time. Their heads are a
+//! pair when they are at most five minutes apart; else the earlier of them has no counterpart. (SQL has no words for
+//! a walk whose every step depends on the one before.)
+//!
+//! One row, zero when everything is matched. Units: records. The last 24 hours are the 24 hour buckets that end with
+//! the one of `as_of`. State: [`Deals`], 24 bytes for each purchase and each sale of these hours and their
+//! user, product and amount.
+
+use differential_dataflow::operators::CountTotal;
+use differential_dataflow::{Hashable, VecCollection};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::intern::{Interner, Symbol};
+use crate::measures::UnmatchedMeasures;
+use crate::operators::{Follower, follow, with_default};
+use crate::outputs::{Metric, RowBody, RowKey, Rows};
+use crate::records::{Activity, Millis, Text};
+use crate::sales_pass::Dealings;
+use crate::time::{Diff, LiveRange, MINUTE, Tick};
+
+/// The longest time between a purchase and its sale.
+const APART: Millis = 5 * MINUTE;
+
+/// On which side something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Side {
+    /// A purchase that the activity tells of.
+    Purchase,
+    /// A sale.
+    Sale,
+}
+
+/// A purchase or a sale, as far as it can be matched. Of two at the same time it does not matter which one is taken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Dealing {
+    /// Who bought.
+    pub user_id: Text,
+    /// What.
+    pub product_id: Text,
+    /// For how much, in 1/10,000.
+    pub amount: i64,
+    /// When.
+    pub timestamp: Millis,
+    /// Who says so.
+    pub side: Side,
+}
+
+/// The metric's row.
+pub fn purchases_unmatched<'scope>(
+    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    sales: Dealings<'scope>,
+    as_of_hour: VecCollection<'scope, Tick, Millis, Diff>,
+) -> Rows<'scope> {
+    let purchases = activities.flat_map(|activity| {
+        let Activity { user_id, activity_type, timestamp, product_id, amount, .. } = activity;
+        let (product_id, amount) = (product_id?, amount?.0);
+        let side = Side::Purchase;
+        (activity_type == "purchase").then_some(Dealing { user_id, product_id, amount, timestamp, side })
+    });
+    let row = |measures| (RowKey::Metric(Metric::PurchasesUnmatched), RowBody::Unmatched(measures));
+    let sums = follow(purchases.concat(sales), as_of_hour, "Purchases unmatched: deals", Deals::default())
+        .arrange_by_self_named("Purchases unmatched")
+        .count_total_core();
+    with_default(sums.map(move |((), measures)| row(measures)), row(UnmatchedMeasures::default()))
+}
+
+/// What has to be the same of a purchase and its sale.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Deal {
+    user_id: Symbol,
+    product_id: Symbol,
+    amount: i64,
+}
+
+/// The purchases and sales of one deal, in order of time: twice the time, and one more for a sale.
+type Times = SmallVec<[i64; 2]>;
+
+fn encoded(timestamp: Millis, side: Side) -> i64 {
+    timestamp * 2 + side as i64
+}
+
+/// The purchases and sales of the last 24 hours.
+#[derive(Default)]
+pub struct Deals {
+    texts: Interner,
+    deals: HashMap<Deal, Times>,
+    /// The start of the first live hour.
+    live_from: Option<Millis>,
+}
+
+/// What was unmatched of the deals that a tick touches.
+type Touched = HashMap<Deal, UnmatchedMeasures>;
+
+impl Deals {
+    /// How many purchases and sales are held.
+    pub fn held(&self) -> usize {
+        self.deals.values().map(SmallVec::len).sum()
+    }
+
+    fn add(&mut self, dealing: &Dealing, touched: &mut Touched) {
+        let (user_id, product_id) = (self.texts.acquire(&dealing.user_id), self.texts.acquire(&dealing.product_id));
+        let deal = Deal { user_id, product_id, amount: dealing.amount };
+        let entry = match self.deals.entry(deal) {
+            Entry::Occupied(entry) => {
+                self.texts.release(user_id);
+                self.texts.release(product_id);
+                entry.into_mut()
+            }
+            Entry::Vacant(entry) => entry.insert(Times::new()),
+        };
+        touched.entry(deal).or_insert_with(|| unmatched(entry));
+        let time = encoded(dealing.timestamp, dealing.side);
+        let place = entry.partition_point(|known| *known <= time);
+        entry.insert(place, time);
+    }
+
+    fn remove(&mut self, dealing: &Dealing, touched: &mut Touched) {
+        let held = "what is taken back and live is held";
+        let symbol = |text| self.texts.find(text).expect(held);
+        let (user_id, product_id) = (symbol(&dealing.user_id), symbol(&dealing.product_id));
+        let deal = Deal { user_id, product_id, amount: dealing.amount };
+        let times = self.deals.get_mut(&deal).expect(held);
+        touched.entry(deal).or_insert_with(|| unmatched(times));
+        let place = times.binary_search(&encoded(dealing.timestamp, dealing.side)).expect(held);
+        times.remove(place);
+    }
+
+    /// Lets go of what is before `live_from`.
+    fn expire(&mut self, live_from: Millis, touched: &mut Touched) {
+        for (deal, times) in &mut self.deals {
+            let dead = times.partition_point(|time| *time < live_from * 2);
+            if dead > 0 {
+                touched.entry(*deal).or_insert_with(|| unmatched(times));
+                times.drain(..dead);
+            }
+        }
+    }
+}
+
+impl Follower for Deals {
+    type Change = Dealing;
+    /// `as_of`, cut to its hour.
+    type Instant = Millis;
+    type Answer = ();
+    type Measure = UnmatchedMeasures;
+
+    fn route(dealing: &Dealing) -> u64 {
+        (&dealing.user_id, &dealing.product_id, dealing.amount).hashed()
+    }
+
+    fn step(
+        &mut self,
+        changes: Vec<(Dealing, Diff)>,
+        as_of: Option<&Millis>,
+        give: &mut dyn FnMut((), UnmatchedMeasures),
+    ) {
+        let live_from = as_of.map(|as_of| LiveRange::Last24Hours.first(*as_of));
+        let mut touched = Touched::new();
+        if let Some(live_from) = live_from
+            && self.live_from != Some(live_from)
+        {
+            self.live_from = Some(live_from);
+            self.expire(live_from, &mut touched);
+        }
+        let is_live = |dealing: &Dealing| live_from.is_none_or(|from| dealing.timestamp >= from);
+        let mut gone = Vec::new();
+        for (dealing, difference) in changes {
+            match difference {
+                _ if !is_live(&dealing) => {}
+                1.. => self.add(&dealing, &mut touched),
+                _ => gone.push(dealing),
+            }
+        }
+        // A tick may bring what it takes back.
+        for dealing in gone {
+            self.remove(&dealing, &mut touched);
+        }
+        let mut sums = UnmatchedMeasures::default();
+        for (deal, was) in touched {
+            let Entry::Occupied(entry) = self.deals.entry(deal) else { continue };
+            let is = unmatched(entry.get());
+            sums.purchases += is.purchases - was.purchases;
+            sums.sales += is.sales - was.sales;
+            if entry.get().is_empty() {
+                entry.remove();
+                self.texts.release(deal.user_id);
+                self.texts.release(deal.product_id);
+            }
+        }
+        if self.deals.len() < self.deals.capacity() / 4 {
+            self.deals.shrink_to(self.deals.len() * 2);
+        }
+        give((), sums);
+    }
+}
+
+/// Walks both sides of a deal.
+fn unmatched(times: &Times) -> UnmatchedMeasures {
+    let side = |side: Side| times.iter().filter(move |time| *time % 2 == side as i64).map(|time| time / 2).peekable();
+    let (mut purchases, mut sales) = (side(Side::Purchase), side(Side::Sale));
+    let mut unmatched = UnmatchedMeasures::default();
+    while let (Some(purchase), Some(sale)) = (purchases.peek(), sales.peek()) {
+        if purchase.abs_diff(*sale) <= APART.unsigned_abs() {
+            purchases.next();
+            sales.next();
+        } else if purchase < sale {
+            purchases.next();
+            unmatched.purchases += 1;
+        } else {
+            sales.next();
+            unmatched.sales += 1;
+        }
+    }
+    let count = |rest: usize| i64::try_from(rest).expect("fewer than 2^63 records");
+    unmatched.purchases += count(purchases.count());
+    unmatched.sales += count(sales.count());
+    unmatched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::HOUR;
+
+    fn dealing(side: Side, minute: i64) -> Dealing {
+        let (user_id, product_id) = ("u".into(), "p".into());
+        Dealing { user_id, product_id, amount: 7, timestamp: 100 * HOUR + minute * MINUTE, side }
+    }
+
+    /// What is unmatched after the changes.
+    fn stepped(
+        deals: &mut Deals,
+        sums: &mut UnmatchedMeasures,
+        changes: &[(Dealing, Diff)],
+        as_of: Millis,
+    ) -> (i64, i64) {
+        deals.step(changes.to_vec(), Some(&as_of), &mut |(), change| {
+            sums.purchases += change.purchases;
+            sums.sales += change.sales;
+        });
+        (sums.purchases, sums.sales)
+    }
+
+    #[test]
+    fn heads_are_paired_within_five_minutes() {
+        use Side::{Purchase, Sale};
+        let cases: [(&[(Side, i64)], (i64, i64)); 6] = [
+            (&[(Purchase, 0), (Sale, 5)], (0, 0)),
+            (&[(Sale, 0), (Purchase, 5)], (0, 0)),
+            (&[(Purchase, 0), (Sale, 6)], (1, 1)),
+            // The first two are a pair, although the second purchase is closer to the sale.
+            (&[(Purchase, 0), (Purchase, 4), (Sale, 4)], (1, 0)),
+            (&[(Purchase, 0), (Sale, 6), (Purchase, 7), (Sale, 20)], (1, 1)),
+            (&[(Sale, 0), (Sale, 1), (Purchase, 6), (Purchase, 30)], (1, 1)),
+        ];
+        for (events, expected) in cases {
+            let changes: Vec<_> = events.iter().map(|(side, minute)| (dealing(*side, *minute), 1)).collect();
+            let (mut deals, mut sums) = (Deals::default(), UnmatchedMeasures::default());
+            assert_eq!(stepped(&mut deals, &mut sums, &changes, 100 * HOUR), expected, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_range_or_is_taken_back_leaves_nothing() {
+        let (mut deals, mut sums) = (Deals::default(), UnmatchedMeasures::default());
+        let both = [(dealing(Side::Purchase, 0), 1), (dealing(Side::Sale, 2), 1), (dealing(Side::Sale, 90), 1)];
+        assert_eq!(stepped(&mut deals, &mut sums, &both, 101 * HOUR), (0, 1));
+        assert_eq!(stepped(&mut deals, &mut sums, &[(dealing(Side::Sale, 2), -1)], 101 * HOUR), (1, 1));
+        assert_eq!(stepped(&mut deals, &mut sums, &[(dealing(Side::Sale, 3), 1)], 102 * HOUR), (0, 1));
+        // Hour 100 is over; what still comes of it does not count, and cannot be taken back.
+        assert_eq!(stepped(&mut deals, &mut sums, &[], 124 * HOUR), (0, 1));
+        let late = [(dealing(Side::Sale, 4), 1), (dealing(Side::Purchase, 0), -1)];
+        assert_eq!(stepped(&mut deals, &mut sums, &late, 124 * HOUR), (0, 1));
+        assert_eq!(deals.held(), 1);
+        assert_eq!(stepped(&mut deals, &mut sums, &[], 125 * HOUR), (0, 0));
+        assert_eq!((deals.held(), deals.deals.len(), deals.texts.len()), (0, 0, 0));
+    }
+}
