@@ -35,6 +35,12 @@ struct PartitionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    name: String,
+    worker: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabels {
     class: &'static str,
 }
@@ -52,6 +58,7 @@ pub struct Metrics {
     freshness: FloatGauge,
     end_to_end: Histogram,
     lag: Family<PartitionLabels, Gauge>,
+    state: Family<StateLabels, Gauge>,
     store_retries: Counter,
     http_requests: Family<ClassLabels, Counter>,
     http_refused: Counter,
@@ -97,6 +104,7 @@ impl Metrics {
             freshness: FloatGauge::default(),
             end_to_end: seconds(),
             lag: Family::default(),
+            state: Family::default(),
             store_retries: Counter::default(),
             http_requests: Family::default(),
             http_refused: Counter::default(),
@@ -137,6 +145,11 @@ impl Metrics {
                 self.end_to_end.clone(),
             );
             own.register("kafka_lag_records", "Records in Kafka that are not read yet", self.lag.clone());
+            own.register(
+                "arrangement_records",
+                "Records that an arrangement or another state of the graph holds",
+                self.state.clone(),
+            );
             own.register("store_retries", "Writes to the store that were tried again", self.store_retries.clone());
         }
         own.register("http_requests", "Answers of the dashboard by status class", self.http_requests.clone());
@@ -202,6 +215,11 @@ impl Metrics {
                 self.lag.get_or_create(&labels).set(lag);
             }
         }
+    }
+
+    /// How many records a state of a worker's graph holds, by the name of its operator.
+    pub fn set_state(&self, name: &str, worker: usize, records: i64) {
+        self.state.get_or_create(&StateLabels { name: name.to_owned(), worker }).set(records);
     }
 
     /// What the dashboard's server has counted: answers by status class, refusals, restarts, open streams.

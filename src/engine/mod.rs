@@ -16,6 +16,7 @@ mod drain;
 mod ingest;
 mod plan;
 mod rebuild;
+mod state_sizes;
 mod worker;
 
 use std::sync::atomic::AtomicBool;
@@ -137,6 +138,7 @@ pub fn run(
     let shared = Arc::new(Shared {
         options: options.clone(),
         assembly: options.assembly(),
+        operators: Arc::new(state_sizes::names(options.assembly())),
         source: Arc::clone(&source),
         committed: plan.assignments.iter().map(|it| plan.committed[&(it.topic, it.partition)]).collect(),
         ends: partitions.iter().map(|info| info.high).collect(),

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 use tillflow_dataflows::assembly::{self, assemble};
 use tillflow_dataflows::inputs::Inputs as GraphInputs;
+use tillflow_dataflows::outputs::Rows;
 use tillflow_dataflows::time::Tick;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::InputHandle;
 use timely::dataflow::operators::Input;
 use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::{InputHandle, Scope};
 use timely::worker::Worker;
 
 use super::drain::{TickBatch, drain};
 use super::ingest::{Ingest, Inputs, Note};
-use super::{EngineError, EngineOptions, now};
+use super::{EngineError, EngineOptions, now, state_sizes};
 use crate::document::Document;
 use crate::metrics::Metrics;
 use crate::source::{Assignment, Reader, Source};
@@ -108,6 +109,7 @@ impl Gate {
 pub(super) struct Shared {
     pub(super) options: EngineOptions,
     pub(super) assembly: assembly::Settings,
+    pub(super) operators: Arc<state_sizes::Names>,
     pub(super) source: Arc<dyn Source>,
     pub(super) assignments: Vec<Assignment>,
     /// By assignment: below this offset records are committed already.
@@ -166,6 +168,22 @@ impl Shared {
 /// Where a worker puts its notes.
 type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>;
 
+/// The inputs and all views over them.
+pub(super) fn views<'scope>(
+    inputs: &mut Inputs,
+    scope: Scope<'scope, Tick>,
+    settings: assembly::Settings,
+) -> Rows<'scope> {
+    let graph = GraphInputs {
+        sales: inputs.sales.to_collection(scope),
+        activities: inputs.activities.to_collection(scope),
+        stock: inputs.stock.to_collection(scope),
+        clocks: inputs.clocks.to_collection(scope),
+        quality: inputs.quality.to_collection(scope),
+    };
+    assemble(graph, settings)
+}
+
 /// Runs one worker to its end.
 pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let (batches, raw) = {
@@ -173,17 +191,11 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         (channels.batches.clone(), channels.raw.clone())
     };
     let Some(batches) = batches else { return };
+    state_sizes::watch(worker, &shared.operators, &shared.metrics);
     let mut inputs = Inputs::new();
     let mut notes_input: NotesInput = InputHandle::new();
     let probe = worker.dataflow_named("tillflow", |scope| {
-        let graph = GraphInputs {
-            sales: inputs.sales.to_collection(scope),
-            activities: inputs.activities.to_collection(scope),
-            stock: inputs.stock.to_collection(scope),
-            clocks: inputs.clocks.to_collection(scope),
-            quality: inputs.quality.to_collection(scope),
-        };
-        let rows = assemble(graph, shared.assembly);
+        let rows = views(&mut inputs, scope, shared.assembly);
         let notes = scope.input_from(&mut notes_input);
         drain(rows, notes, batches, shared)
     });
@@ -295,7 +307,7 @@ impl Reading {
             // The committer writes raw documents before the commit that makes them count: they must be on their way
             // before the tick closes.
             self.flush_raw(worker);
-            self.serve()?;
+            self.serve(worker)?;
             self.ingest.close_tick(&mut self.inputs, &mut notes);
             for note in notes {
                 self.notes_input.send((tick, note));
@@ -402,12 +414,13 @@ impl Reading {
     }
 
     /// Serves the reader's own events, and tells how far it is.
-    fn serve(&mut self) -> Result<(), EngineError> {
+    fn serve(&mut self, worker: &Worker) -> Result<(), EngineError> {
         let problem = self.reader.serve()?;
         if self.served.elapsed() < Duration::from_millis(200) && problem.is_none() {
             return Ok(());
         }
         self.served = Instant::now();
+        state_sizes::flush(worker);
         let positions: Vec<PartitionStatus> = self
             .assignments
             .iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use differential_dataflow::difference::{IsZero, Semigroup};
+use differential_dataflow::logging::{BatchEvent, DifferentialEventBuilder, DropEvent, Logger};
 use differential_dataflow::{AsCollection, Data, ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Capability;
@@ -29,16 +30,42 @@ pub trait Follower: 'static {
     /// Gives how the answer changes; called for each tick in turn at which there is a change or the instant moves.
     fn step(
         &mut self,
-        changes: Vec<(Self::Change, Diff)>,
+        changes: &mut dyn Iterator<Item = (Self::Change, Diff)>,
         instant: Option<&Self::Instant>,
         give: &mut dyn FnMut(Self::Answer, Self::Measure),
     );
+
+    /// How many records it holds.
+    fn held(&self) -> usize;
+}
+
+/// Tells the worker's log how much a follower holds, in the words of arrangements: both are the state of a view.
+struct Account {
+    operator: usize,
+    told: usize,
+    logger: Option<Logger>,
+}
+
+impl Account {
+    fn tell(&mut self, held: usize) {
+        let Account { operator, told, logger } = self;
+        let operator = *operator;
+        if let Some(logger) = logger {
+            if held > *told {
+                logger.log(BatchEvent { operator, length: held - *told });
+            } else if held < *told {
+                logger.log(DropEvent { operator, length: *told - held });
+            }
+        }
+        *told = held;
+    }
 }
 
 /// What has been told of an incomplete tick.
 struct Open<F: Follower> {
     capability: Capability<Tick>,
-    changes: Vec<(F::Change, Diff)>,
+    /// In the pieces they came in: a tick may have a hundred thousand.
+    changes: Vec<Vec<(F::Change, Tick, Diff)>>,
     /// The instant from this tick on, if it moves.
     instant: Option<Option<F::Instant>>,
 }
@@ -50,21 +77,27 @@ pub fn follow<'scope, F: Follower>(
     name: &str,
     mut follower: F,
 ) -> VecCollection<'scope, Tick, F::Answer, F::Measure> {
+    let logger =
+        changes.scope().worker().logger_for::<DifferentialEventBuilder>("differential/arrange").map(Into::into);
     let route = Exchange::new(|(change, _, _): &(F::Change, Tick, Diff)| F::route(change));
     changes
         .inner
-        .binary_frontier(instants.inner.broadcast(), route, Pipeline, name, |_capability, _info| {
+        .binary_frontier(instants.inner.broadcast(), route, Pipeline, name, |_capability, info| {
+            let mut account = Account { operator: info.global_id, told: 0, logger };
             let mut open: BTreeMap<Tick, Open<F>> = BTreeMap::new();
             let mut current: Option<F::Instant> = None;
             move |(changes, changes_frontier), (instants, instants_frontier), output| {
                 changes.for_each(|capability, data| {
-                    for (change, tick, difference) in data.drain(..) {
+                    let mut changes = std::mem::take(data);
+                    while let Some(tick) = changes.first().map(|change| change.1) {
+                        let other = changes.iter().position(|change| change.1 != tick).unwrap_or(changes.len());
+                        let rest = changes.split_off(other);
                         let open = open.entry(tick).or_insert_with(|| Open {
                             capability: capability.delayed(&tick, 0),
                             changes: Vec::new(),
                             instant: None,
                         });
-                        open.changes.push((change, difference));
+                        open.changes.push(std::mem::replace(&mut changes, rest));
                     }
                 });
                 instants.for_each(|capability, data| {
@@ -92,11 +125,13 @@ pub fn follow<'scope, F: Follower>(
                         current = instant;
                     }
                     let mut session = output.session(&capability);
-                    follower.step(changes, current.as_ref(), &mut |answer, measure| {
+                    let mut changes = changes.into_iter().flatten().map(|(change, _, difference)| (change, difference));
+                    follower.step(&mut changes, current.as_ref(), &mut |answer, measure| {
                         if !measure.is_zero() {
                             session.give((answer, tick, measure));
                         }
                     });
+                    account.tell(follower.held());
                 }
             }
         })

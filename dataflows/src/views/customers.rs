@@ -15,9 +15,11 @@
 //! one sale per user, and for users whose first sale can still be taken back every sale they have, because any of
 //! them may turn out to be the first.
 
+use std::collections::BTreeMap;
+
 use differential_dataflow::operators::ThresholdTotal;
 use differential_dataflow::{Hashable, VecCollection};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cells::ProductCells;
@@ -73,9 +75,12 @@ pub type SettledBefore = Vec<(i32, Millis)>;
 pub struct FirstSales {
     /// By user, in order; never empty. Only the last one may be known to be settled.
     users: HashMap<Text, Vec<BuyersSale>>,
-    /// The users with more than one sale.
-    unsettled: HashSet<Text>,
+    /// The users with more than one sale, by the hour in which the first of them may be settled. A user may be in
+    /// several, and have one sale by then.
+    unsettled: BTreeMap<Millis, Vec<Text>>,
     settled_before: SettledBefore,
+    /// How many sales are held.
+    held: usize,
 }
 
 /// Whether a sale can be taken back no more. Once it is so it stays so: a partition's clock never goes back.
@@ -85,15 +90,11 @@ fn is_settled(sale: &BuyersSale, before: &SettledBefore) -> bool {
 }
 
 impl FirstSales {
-    /// How many sales are held.
-    pub fn held(&self) -> usize {
-        self.users.values().map(Vec::len).sum()
-    }
-
     fn add(&mut self, user: Text, sale: BuyersSale, touched: &mut HashMap<Text, Option<BuyersSale>>) {
         let Some(sales) = self.users.get_mut(&user) else {
             touched.entry(user.clone()).or_insert(None);
             self.users.insert(user, vec![sale]);
+            self.held += 1;
             return;
         };
         let place = sales.partition_point(|known| *known < sale);
@@ -104,8 +105,9 @@ impl FirstSales {
             touched.insert(user.clone(), Some(sales[0].clone()));
         }
         sales.insert(place, sale);
+        self.held += 1;
         if sales.len() == 2 {
-            self.unsettled.insert(user);
+            self.unsettled.entry(Granularity::Hour.start(sales[0].timestamp)).or_default().push(user);
         }
     }
 
@@ -114,6 +116,7 @@ impl FirstSales {
         let Some(sales) = self.users.get_mut(&user) else { return };
         let Ok(place) = sales.binary_search(sale) else { return };
         sales.remove(place);
+        self.held -= 1;
         if sales.is_empty() {
             self.users.remove(&user);
         }
@@ -125,15 +128,21 @@ impl FirstSales {
     /// Lets go of what cannot become anybody's first sale: whatever comes after one that stays.
     fn settle(&mut self, before: &SettledBefore) {
         self.settled_before.clone_from(before);
-        let FirstSales { users, unsettled, .. } = self;
-        unsettled.retain(|user| {
-            let Some(sales) = users.get_mut(user) else { return false };
+        // Of the hours before this one everything may be settled, of this one something; it waits for its end.
+        let Some(hour) = before.iter().map(|(_, before)| Granularity::Hour.start(*before)).max() else { return };
+        let later = self.unsettled.split_off(&hour);
+        for user in std::mem::replace(&mut self.unsettled, later).into_values().flatten() {
+            let Some(sales) = self.users.get_mut(&user) else { continue };
             if let Some(settled) = sales.iter().position(|sale| is_settled(sale, before)) {
+                self.held -= sales.len() - (settled + 1);
                 sales.truncate(settled + 1);
                 sales.shrink_to_fit();
             }
-            sales.len() > 1
-        });
+            if sales.len() > 1 {
+                // Those of a partition that is behind; they are looked at again in an hour.
+                self.unsettled.entry(hour).or_default().push(user);
+            }
+        }
     }
 }
 
@@ -149,7 +158,7 @@ impl Follower for FirstSales {
 
     fn step(
         &mut self,
-        changes: Vec<((Text, BuyersSale), Diff)>,
+        changes: &mut dyn Iterator<Item = ((Text, BuyersSale), Diff)>,
         settled_before: Option<&SettledBefore>,
         give: &mut dyn FnMut(RollupKey, CustomerMeasures),
     ) {
@@ -185,11 +194,16 @@ impl Follower for FirstSales {
             self.settle(before);
         }
     }
+
+    fn held(&self) -> usize {
+        self.held
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::HOUR;
 
     fn sale(timestamp: Millis, id: &str, partition: i32) -> BuyersSale {
         BuyersSale { timestamp, transaction_id: id.into(), partition, total_amount: timestamp }
@@ -201,9 +215,9 @@ mod tests {
         changes: &[(&str, BuyersSale, Diff)],
         before: &[(i32, Millis)],
     ) -> Vec<(Millis, i64, i128)> {
-        let changes = changes.iter().map(|(user, sale, sign)| ((Text::from(*user), sale.clone()), *sign)).collect();
+        let mut changes = changes.iter().map(|(user, sale, sign)| ((Text::from(*user), sale.clone()), *sign));
         let mut given = Vec::new();
-        follower.step(changes, Some(&before.to_vec()), &mut |key, measures| {
+        follower.step(&mut changes, Some(&before.to_vec()), &mut |key, measures| {
             given.push((key.window.start, measures.new_customers, measures.new_revenue));
         });
         given.sort_unstable();
@@ -218,11 +232,11 @@ mod tests {
         assert_eq!(stepped(&mut firsts, &three, &clock(0)), [(0, 1, 10)]);
         assert_eq!(firsts.held(), 3);
         assert_eq!(stepped(&mut firsts, &[("u", sale(10, "a", 0), -1)], &clock(0)), [(0, -1, -10), (0, 1, 20)]);
-        // At 21 the sale of 20 stays for ever, and no later one matters.
-        assert_eq!(stepped(&mut firsts, &[], &clock(21)), []);
+        // After an hour the sale of 20 stays for ever, and no later one matters.
+        assert_eq!(stepped(&mut firsts, &[], &clock(HOUR)), []);
         assert_eq!(firsts.held(), 1);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(40, "d", 0), 1)], &clock(21)), []);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(40, "d", 0), -1)], &clock(21)), []);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), 1)], &clock(HOUR)), []);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), -1)], &clock(HOUR)), []);
         assert_eq!(firsts.held(), 1);
     }
 

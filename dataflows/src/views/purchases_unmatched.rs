@@ -91,17 +91,14 @@ pub struct Deals {
     deals: HashMap<Deal, Times>,
     /// The start of the first live hour.
     live_from: Option<Millis>,
+    /// How many purchases and sales are held.
+    held: usize,
 }
 
 /// What was unmatched of the deals that a tick touches.
 type Touched = HashMap<Deal, UnmatchedMeasures>;
 
 impl Deals {
-    /// How many purchases and sales are held.
-    pub fn held(&self) -> usize {
-        self.deals.values().map(SmallVec::len).sum()
-    }
-
     fn add(&mut self, dealing: &Dealing, touched: &mut Touched) {
         let (user_id, product_id) = (self.texts.acquire(&dealing.user_id), self.texts.acquire(&dealing.product_id));
         let deal = Deal { user_id, product_id, amount: dealing.amount };
@@ -117,6 +114,7 @@ impl Deals {
         let time = encoded(dealing.timestamp, dealing.side);
         let place = entry.partition_point(|known| *known <= time);
         entry.insert(place, time);
+        self.held += 1;
     }
 
     fn remove(&mut self, dealing: &Dealing, touched: &mut Touched) {
@@ -128,6 +126,7 @@ impl Deals {
         touched.entry(deal).or_insert_with(|| unmatched(times));
         let place = times.binary_search(&encoded(dealing.timestamp, dealing.side)).expect(held);
         times.remove(place);
+        self.held -= 1;
     }
 
     /// Lets go of what is before `live_from`.
@@ -137,6 +136,7 @@ impl Deals {
             if dead > 0 {
                 touched.entry(*deal).or_insert_with(|| unmatched(times));
                 times.drain(..dead);
+                self.held -= dead;
             }
         }
     }
@@ -155,7 +155,7 @@ impl Follower for Deals {
 
     fn step(
         &mut self,
-        changes: Vec<(Dealing, Diff)>,
+        changes: &mut dyn Iterator<Item = (Dealing, Diff)>,
         as_of: Option<&Millis>,
         give: &mut dyn FnMut((), UnmatchedMeasures),
     ) {
@@ -196,6 +196,10 @@ impl Follower for Deals {
             self.deals.shrink_to(self.deals.len() * 2);
         }
         give((), sums);
+    }
+
+    fn held(&self) -> usize {
+        self.held
     }
 }
 
@@ -239,7 +243,7 @@ mod tests {
         changes: &[(Dealing, Diff)],
         as_of: Millis,
     ) -> (i64, i64) {
-        deals.step(changes.to_vec(), Some(&as_of), &mut |(), change| {
+        deals.step(&mut changes.iter().cloned(), Some(&as_of), &mut |(), change| {
             sums.purchases += change.purchases;
             sums.sales += change.sales;
         });
