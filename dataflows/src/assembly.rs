@@ -71,7 +71,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
     let both_final = clock::final_before(clocks, &[Topic::UserActivity, Topic::Sales], window, "Final: both");
 
     // Cells: a record is looked at once per family of views.
-    let SalesPass { cells, products, mismatches, buyers, buyers_sales, dealings } = sales_pass(sales);
+    let SalesPass { cells, products, mismatches, buyers_sales, dealings } = sales_pass(sales);
     let sales_cells = sales_cells(cells);
     let [product_minutes, product_hours, product_days] = product_cells(products);
     let activity_cells = activity_cells(activities.clone());
@@ -96,7 +96,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         user_rollups: arrange_rollups(active_users(activities.clone()), "User rollups"),
         visit_rollups: arrange_rollups(sessions(visits.clone()).concat(funnel(visits)), "Visit rollups"),
         customer_rollups: arrange_rollups(
-            customers(buyers, buyers_sales, product_days.clone(), sales_settled),
+            customers(buyers_sales, product_days.clone(), sales_settled),
             "Customer rollups",
         ),
         interest_rollups: arrange_rollups(product_interest(activities.clone(), product_days), "Interest rollups"),

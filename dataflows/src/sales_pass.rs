@@ -22,9 +22,6 @@ use crate::views::arithmetic_mismatch::is_mismatch;
 use crate::views::customers::BuyersSale;
 use crate::views::purchases_unmatched::{Dealing, Side};
 
-/// Sales by day and user, their number in the difference.
-pub type Buyers<'scope> = VecCollection<'scope, Tick, (Window, Text), Diff>;
-
 /// Sales by user.
 pub type BuyersSales<'scope> = VecCollection<'scope, Tick, (Text, BuyersSale), Diff>;
 
@@ -39,8 +36,6 @@ pub struct SalesPass<'scope> {
     pub products: ProductCells<'scope>,
     /// How many sales have a total that is not quantity times price.
     pub mismatches: VecCollection<'scope, Tick, (), Diff>,
-    /// How many sales each user has on each day.
-    pub buyers: Buyers<'scope>,
     /// Each sale under its user.
     pub buyers_sales: BuyersSales<'scope>,
     /// Each sale under what a purchase would have in common with it.
@@ -61,11 +56,10 @@ fn add<K: std::hash::Hash + Eq, M: Semigroup>(sums: &mut Sums<K, M>, key: K, mea
 
 /// An incomplete tick, and a capability at it for each output that is summed.
 struct Open {
-    capabilities: [Capability<Tick>; 4],
+    capabilities: [Capability<Tick>; 3],
     cells: Sums<SalesCell, SalesMeasures>,
     products: Sums<ProductCell, SalesMeasures>,
     mismatches: Diff,
-    buyers: Sums<(Window, Text), Diff>,
 }
 
 /// Makes it. Sums appear when their tick is complete, single sales at once.
@@ -75,11 +69,10 @@ pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) 
     let (cells, cells_stream) = builder.new_output::<Vec<(SalesCell, Tick, SalesMeasures)>>();
     let (products, products_stream) = builder.new_output::<Vec<(ProductCell, Tick, SalesMeasures)>>();
     let (mismatches, mismatches_stream) = builder.new_output::<Vec<((), Tick, Diff)>>();
-    let (buyers, buyers_stream) = builder.new_output::<Vec<((Window, Text), Tick, Diff)>>();
     let (buyers_sales, buyers_sales_stream) = builder.new_output::<Vec<((Text, BuyersSale), Tick, Diff)>>();
     let (dealings, dealings_stream) = builder.new_output::<Vec<(Dealing, Tick, Diff)>>();
     let (mut cells, mut products) = (OutputBuilder::from(cells), OutputBuilder::from(products));
-    let (mut mismatches, mut buyers) = (OutputBuilder::from(mismatches), OutputBuilder::from(buyers));
+    let mut mismatches = OutputBuilder::from(mismatches);
     let (mut buyers_sales, mut dealings) = (OutputBuilder::from(buyers_sales), OutputBuilder::from(dealings));
 
     builder.build(move |_capabilities| {
@@ -91,23 +84,20 @@ pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) 
                 let mut dealings = dealings.session(&capability);
                 for (PlacedSale { sale, partition }, tick, difference) in data.flat_map(|batch| batch.drain(..)) {
                     let open = open.entry(tick).or_insert_with(|| Open {
-                        capabilities: [0, 1, 2, 3].map(|output| capability.delayed(&tick, output)),
+                        capabilities: [0, 1, 2].map(|output| capability.delayed(&tick, output)),
                         cells: Sums::new(),
                         products: Sums::new(),
                         mismatches: 0,
-                        buyers: Sums::new(),
                     });
                     if is_mismatch(&sale) {
                         open.mismatches += difference;
                     }
                     let measures = SalesMeasures::of(&sale).multiply(&difference);
                     let minute = Window::of(Granularity::Minute, sale.timestamp);
-                    let day = Window::of(Granularity::Day, sale.timestamp);
                     let Sale { transaction_id, user_id, product_id, total_amount, timestamp, .. } = sale;
                     let Sale { payment_method, store_id, category, .. } = sale;
                     add(&mut open.cells, SalesCell { window: minute, category, store_id, payment_method }, measures);
                     add(&mut open.products, (minute, product_id.clone()), measures);
-                    add(&mut open.buyers, (day, user_id.clone()), difference);
                     let amount = total_amount.0;
                     let side = Side::Sale;
                     let dealing = Dealing { user_id: user_id.clone(), product_id, amount, timestamp, side };
@@ -117,16 +107,15 @@ pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) 
                 }
             });
             let (mut cells, mut products) = (cells.activate(), products.activate());
-            let (mut mismatches, mut buyers) = (mismatches.activate(), buyers.activate());
+            let mut mismatches = mismatches.activate();
             while let Some(entry) = open.first_entry() {
                 if frontiers[0].less_equal(entry.key()) {
                     break;
                 }
                 let (tick, done) = entry.remove_entry();
-                let [for_cells, for_products, for_mismatches, for_buyers] = &done.capabilities;
+                let [for_cells, for_products, for_mismatches] = &done.capabilities;
                 give_all(done.cells, tick, &mut |update| cells.session(for_cells).give(update));
                 give_all(done.products, tick, &mut |update| products.session(for_products).give(update));
-                give_all(done.buyers, tick, &mut |update| buyers.session(for_buyers).give(update));
                 if done.mismatches != 0 {
                     mismatches.session(for_mismatches).give(((), tick, done.mismatches));
                 }
@@ -137,7 +126,6 @@ pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) 
         cells: cells_stream.as_collection(),
         products: products_stream.as_collection(),
         mismatches: mismatches_stream.as_collection(),
-        buyers: buyers_stream.as_collection(),
         buyers_sales: buyers_sales_stream.as_collection(),
         dealings: dealings_stream.as_collection(),
     }

@@ -94,7 +94,7 @@ fn live_products_and_everything_else_that_slides_stays_as_large_as_its_ranges() 
             ("Live categories", 26),
             ("Supply", products),
             // Every sale of two days of a user whose first sale can be taken back; afterwards the first alone.
-            ("Customers: first sales", 48 * 4 * products + 1),
+            ("Customers: users", 48 * 4 * products + 1),
             ("Purchases unmatched: deals", 24 * 4 * products),
         ];
         let mut most = vec![0; sliding.len()];

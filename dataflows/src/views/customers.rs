@@ -11,24 +11,25 @@
 //!
 //! Granularity: day. Key: none. Units: users; 1/10,000 of the currency. new + returning revenue is the day's of
 //! `sales_total`.
-//! State: one entry per user and day (distinct buyers), one entry per row in `customer_rollups`, and [`FirstSales`]:
-//! one sale per user, and for users whose first sale can still be taken back every sale they have, because any of
-//! them may turn out to be the first.
+//! State: [`Users`], a number per user and day, one sale per user, and for users whose first sale can still be taken
+//! back every sale they have, because any of them may turn out to be the first; one entry per row in
+//! `customer_rollups`.
 
 use std::collections::BTreeMap;
 
-use differential_dataflow::operators::ThresholdTotal;
 use differential_dataflow::{Hashable, VecCollection};
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::cells::ProductCells;
 use crate::measures::CustomerMeasures;
 use crate::operators::{Follower, combine, follow};
 use crate::outputs::{RollupKey, View};
 use crate::records::{Millis, Text};
-use crate::sales_pass::{Buyers, BuyersSales};
-use crate::time::{Diff, Granularity, Tick, Window};
+use crate::sales_pass::BuyersSales;
+use crate::time::{DAY, Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
 
 /// A sale as far as it matters who bought first. Ordered as first sales are.
@@ -46,41 +47,55 @@ pub struct BuyersSale {
 
 /// What each day's sales, buyers and first sales add to the view's rows.
 pub fn customers<'scope>(
-    buyers: Buyers<'scope>,
     sales: BuyersSales<'scope>,
     product_days: ProductCells<'scope>,
     settled_before: VecCollection<'scope, Tick, SettledBefore, Diff>,
 ) -> Contributions<'scope, CustomerMeasures> {
-    let nothing = CustomerMeasures::default();
-    let key = |day: Window| rollup(View::Customers, day, Text::default());
-    let buyers = buyers.arrange_by_self_named("Customers: buyers").threshold_total(|buyer, sales: &Diff| {
-        assert!(*sales > 0, "{buyer:?} has {sales} sales");
-        1
+    let revenue = combine(product_days, "Combine: revenue of customers", |(day, _product), sums, give| {
+        give(
+            rollup(View::Customers, day, Text::default()),
+            CustomerMeasures { revenue: sums.revenue, ..CustomerMeasures::default() },
+        );
     });
-    let buyers = combine(buyers, "Combine: buyers", move |(day, _user): (Window, Text), difference: Diff, give| {
-        give(key(day), CustomerMeasures { buyers: difference, ..nothing });
-    });
-    let revenue = combine(product_days, "Combine: revenue of customers", move |(day, _product), sums, give| {
-        give(key(day), CustomerMeasures { revenue: sums.revenue, ..nothing });
-    });
-    let firsts = follow(sales, settled_before, "Customers: first sales", FirstSales::default());
-    buyers.concat(revenue).concat(firsts)
+    follow(sales, settled_before, "Customers: users", Users::default()).concat(revenue)
 }
 
 /// For each partition of `sales` that has a clock the instant before which none of its sales can be taken back.
 pub type SettledBefore = Vec<(i32, Millis)>;
 
-/// The first sale of each user, and what may take its place.
+/// What is known of a user.
 #[derive(Default)]
-pub struct FirstSales {
-    /// By user, in order; never empty. Only the last one may be known to be settled.
-    users: HashMap<Text, Vec<BuyersSale>>,
-    /// The users with more than one sale, by the hour in which the first of them may be settled. A user may be in
-    /// several, and have one sale by then.
+struct User {
+    /// The first sale, and what may take its place, in order; empty only within a tick. Only the last one may be known to
+    /// be settled.
+    sales: Vec<BuyersSale>,
+    /// How many sales in force the user has on which day (since 1970), in no order.
+    days: SmallVec<[(i32, u32); 2]>,
+}
+
+/// The users who ever bought.
+#[derive(Default)]
+pub struct Users {
+    users: HashMap<Text, User>,
+    /// The users with more than one sale held, by the hour in which the first of them may be settled. A user may be
+    /// in several, and have one sale by then.
     unsettled: BTreeMap<Millis, Vec<Text>>,
     settled_before: SettledBefore,
     /// How many sales are held.
     held: usize,
+}
+
+/// What a tick does.
+#[derive(Default)]
+struct Changes {
+    /// The first sale of the users whose first it touches, as it was.
+    firsts: HashMap<Text, Option<BuyersSale>>,
+    /// By day: buyers more.
+    buyers: BTreeMap<i32, i64>,
+}
+
+fn day_of(timestamp: Millis) -> i32 {
+    i32::try_from(timestamp.div_euclid(DAY)).expect("event times end with the year 9999")
 }
 
 /// Whether a sale can be taken back no more. Once it is so it stays so: a partition's clock never goes back.
@@ -89,39 +104,60 @@ fn is_settled(sale: &BuyersSale, before: &SettledBefore) -> bool {
     known.is_ok_and(|index| sale.timestamp < before[index].1)
 }
 
-impl FirstSales {
-    fn add(&mut self, user: Text, sale: BuyersSale, touched: &mut HashMap<Text, Option<BuyersSale>>) {
-        let Some(sales) = self.users.get_mut(&user) else {
-            touched.entry(user.clone()).or_insert(None);
-            self.users.insert(user, vec![sale]);
-            self.held += 1;
-            return;
+impl Users {
+    fn add(&mut self, name: Text, sale: BuyersSale, changes: &mut Changes) {
+        let user = match self.users.entry_ref(&name) {
+            EntryRef::Occupied(entry) => entry.into_mut(),
+            EntryRef::Vacant(entry) => {
+                changes.firsts.entry(name.clone()).or_insert(None);
+                entry.insert(User::default())
+            }
         };
-        let place = sales.partition_point(|known| *known < sale);
-        if place == sales.len() && is_settled(&sales[place - 1], &self.settled_before) {
+        let day = day_of(sale.timestamp);
+        match user.days.iter_mut().rev().find(|(known, _)| *known == day) {
+            Some((_, sales)) => *sales += 1,
+            None => {
+                user.days.push((day, 1));
+                *changes.buyers.entry(day).or_default() += 1;
+            }
+        }
+        let place = user.sales.partition_point(|known| *known < sale);
+        if place == user.sales.len() && user.sales.last().is_some_and(|last| is_settled(last, &self.settled_before)) {
             return;
         }
-        if place == 0 && !touched.contains_key(&user) {
-            touched.insert(user.clone(), Some(sales[0].clone()));
+        if place == 0
+            && let Some(first) = user.sales.first()
+            && !changes.firsts.contains_key(&name)
+        {
+            changes.firsts.insert(name.clone(), Some(first.clone()));
         }
-        sales.insert(place, sale);
+        user.sales.insert(place, sale);
         self.held += 1;
-        if sales.len() == 2 {
-            self.unsettled.entry(Granularity::Hour.start(sales[0].timestamp)).or_default().push(user);
+        if user.sales.len() == 2 {
+            let hour = Granularity::Hour.start(user.sales[0].timestamp);
+            self.unsettled.entry(hour).or_default().push(name);
         }
     }
 
-    fn remove(&mut self, user: Text, sale: &BuyersSale, touched: &mut HashMap<Text, Option<BuyersSale>>) {
-        // One that is not there came after a sale that stays.
-        let Some(sales) = self.users.get_mut(&user) else { return };
-        let Ok(place) = sales.binary_search(sale) else { return };
-        sales.remove(place);
-        self.held -= 1;
-        if sales.is_empty() {
-            self.users.remove(&user);
+    fn remove(&mut self, name: &Text, sale: &BuyersSale, changes: &mut Changes) {
+        let held = "a sale that is taken back was given";
+        let user = self.users.get_mut(name).expect(held);
+        let day = day_of(sale.timestamp);
+        let place = user.days.iter().rposition(|(known, _)| *known == day).expect(held);
+        user.days[place].1 -= 1;
+        if user.days[place].1 == 0 {
+            user.days.swap_remove(place);
+            *changes.buyers.entry(day).or_default() -= 1;
         }
+        // One that is not held came after a sale that stays.
+        let Ok(place) = user.sales.binary_search(sale) else { return };
+        user.sales.remove(place);
+        self.held -= 1;
         if place == 0 {
-            touched.entry(user).or_insert_with(|| Some(sale.clone()));
+            changes.firsts.entry(name.clone()).or_insert_with(|| Some(sale.clone()));
+        }
+        if user.sales.is_empty() {
+            self.users.remove(name);
         }
     }
 
@@ -131,8 +167,8 @@ impl FirstSales {
         // Of the hours before this one everything may be settled, of this one something; it waits for its end.
         let Some(hour) = before.iter().map(|(_, before)| Granularity::Hour.start(*before)).max() else { return };
         let later = self.unsettled.split_off(&hour);
-        for user in std::mem::replace(&mut self.unsettled, later).into_values().flatten() {
-            let Some(sales) = self.users.get_mut(&user) else { continue };
+        for name in std::mem::replace(&mut self.unsettled, later).into_values().flatten() {
+            let Some(User { sales, .. }) = self.users.get_mut(&name) else { continue };
             if let Some(settled) = sales.iter().position(|sale| is_settled(sale, before)) {
                 self.held -= sales.len() - (settled + 1);
                 sales.truncate(settled + 1);
@@ -140,13 +176,13 @@ impl FirstSales {
             }
             if sales.len() > 1 {
                 // Those of a partition that is behind; they are looked at again in an hour.
-                self.unsettled.entry(hour).or_default().push(user);
+                self.unsettled.entry(hour).or_default().push(name);
             }
         }
     }
 }
 
-impl Follower for FirstSales {
+impl Follower for Users {
     type Change = (Text, BuyersSale);
     type Instant = SettledBefore;
     type Answer = RollupKey;
@@ -162,31 +198,37 @@ impl Follower for FirstSales {
         settled_before: Option<&SettledBefore>,
         give: &mut dyn FnMut(RollupKey, CustomerMeasures),
     ) {
-        // The first sale of the users whose first this tick touches, as it was.
-        let mut touched: HashMap<Text, Option<BuyersSale>> = HashMap::new();
+        let mut told = Changes::default();
         let mut gone = Vec::new();
         for ((user, sale), difference) in changes {
             match difference {
-                1.. => self.add(user, sale, &mut touched),
+                1.. => self.add(user, sale, &mut told),
                 _ => gone.push((user, sale)),
             }
         }
         // A tick may bring what it takes back.
-        for (user, sale) in gone {
-            self.remove(user, &sale, &mut touched);
+        for (user, sale) in &gone {
+            self.remove(user, sale, &mut told);
         }
-        for (user, was) in touched {
-            let is = self.users.get(&user).map(|sales| &sales[0]);
+        let mut days: BTreeMap<i32, CustomerMeasures> = BTreeMap::new();
+        for (day, buyers) in told.buyers {
+            days.entry(day).or_default().buyers += buyers;
+        }
+        for (user, was) in told.firsts {
+            let is = self.users.get(&user).map(|user| &user.sales[0]);
             if was.as_ref() == is {
                 continue;
             }
             for (first, sign) in [(was.as_ref(), -1), (is, 1)] {
                 let Some(first) = first else { continue };
-                let day = Window::of(Granularity::Day, first.timestamp);
-                let new_revenue = i128::from(first.total_amount) * i128::from(sign);
-                let measures = CustomerMeasures { new_customers: sign, new_revenue, ..CustomerMeasures::default() };
-                give(rollup(View::Customers, day, Text::default()), measures);
+                let measures = days.entry(day_of(first.timestamp)).or_default();
+                measures.new_customers += sign;
+                measures.new_revenue += i128::from(first.total_amount) * i128::from(sign);
             }
+        }
+        for (day, measures) in days {
+            let window = Window { granularity: Granularity::Day, start: i64::from(day) * DAY };
+            give(rollup(View::Customers, window, Text::default()), measures);
         }
         if let Some(before) = settled_before
             && *before != self.settled_before
@@ -209,56 +251,58 @@ mod tests {
         BuyersSale { timestamp, transaction_id: id.into(), partition, total_amount: timestamp }
     }
 
-    /// The days of new customers after each step, with their number and revenue.
+    /// What a step adds to new customers and their revenue, and to buyers.
     fn stepped(
-        follower: &mut FirstSales,
+        follower: &mut Users,
         changes: &[(&str, BuyersSale, Diff)],
         before: &[(i32, Millis)],
-    ) -> Vec<(Millis, i64, i128)> {
+    ) -> (i64, i128, i64) {
         let mut changes = changes.iter().map(|(user, sale, sign)| ((Text::from(*user), sale.clone()), *sign));
-        let mut given = Vec::new();
+        let mut sums = (0, 0, 0);
         follower.step(&mut changes, Some(&before.to_vec()), &mut |key, measures| {
-            given.push((key.window.start, measures.new_customers, measures.new_revenue));
+            assert_eq!(key.window, Window::of(Granularity::Day, 0));
+            sums.0 += measures.new_customers;
+            sums.1 += measures.new_revenue;
+            sums.2 += measures.buyers;
         });
-        given.sort_unstable();
-        given
+        sums
     }
 
     #[test]
     fn what_may_become_the_first_is_held_and_nothing_else() {
-        let mut firsts = FirstSales::default();
+        let mut firsts = Users::default();
         let clock = |at| [(0, at)];
         let three = [("u", sale(30, "c", 0), 1), ("u", sale(20, "b", 0), 1), ("u", sale(10, "a", 0), 1)];
-        assert_eq!(stepped(&mut firsts, &three, &clock(0)), [(0, 1, 10)]);
+        assert_eq!(stepped(&mut firsts, &three, &clock(0)), (1, 10, 1));
         assert_eq!(firsts.held(), 3);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(10, "a", 0), -1)], &clock(0)), [(0, -1, -10), (0, 1, 20)]);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(10, "a", 0), -1)], &clock(0)), (0, 10, 0));
         // After an hour the sale of 20 stays for ever, and no later one matters.
-        assert_eq!(stepped(&mut firsts, &[], &clock(HOUR)), []);
+        assert_eq!(stepped(&mut firsts, &[], &clock(HOUR)), (0, 0, 0));
         assert_eq!(firsts.held(), 1);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), 1)], &clock(HOUR)), []);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), -1)], &clock(HOUR)), []);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), 1)], &clock(HOUR)), (0, 0, 0));
+        assert_eq!(stepped(&mut firsts, &[("u", sale(2 * HOUR, "d", 0), -1)], &clock(HOUR)), (0, 0, 0));
         assert_eq!(firsts.held(), 1);
     }
 
     #[test]
     fn a_partition_that_is_behind_can_bring_and_take_back_an_earlier_one() {
-        let mut firsts = FirstSales::default();
+        let mut firsts = Users::default();
         let before = [(0, 1_000)];
-        assert_eq!(stepped(&mut firsts, &[("u", sale(500, "a", 0), 1)], &before), [(0, 1, 500)]);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(500, "a", 0), 1)], &before), (1, 500, 1));
         let before = [(0, 1_000), (1, 50)];
-        assert_eq!(stepped(&mut firsts, &[("u", sale(100, "b", 1), 1)], &before), [(0, -1, -500), (0, 1, 100)]);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(300, "c", 1), 1)], &before), []);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(100, "b", 1), 1)], &before), (0, -400, 0));
+        assert_eq!(stepped(&mut firsts, &[("u", sale(300, "c", 1), 1)], &before), (0, 0, 0));
         assert_eq!(firsts.held(), 3);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(100, "b", 1), -1)], &before), [(0, -1, -100), (0, 1, 300)]);
-        assert_eq!(stepped(&mut firsts, &[("u", sale(300, "c", 1), -1)], &before), [(0, -1, -300), (0, 1, 500)]);
+        assert_eq!(stepped(&mut firsts, &[("u", sale(100, "b", 1), -1)], &before), (0, 200, 0));
+        assert_eq!(stepped(&mut firsts, &[("u", sale(300, "c", 1), -1)], &before), (0, 200, 0));
         assert_eq!(firsts.held(), 1);
     }
 
     #[test]
     fn a_tick_that_brings_and_takes_back_says_nothing() {
-        let mut firsts = FirstSales::default();
+        let mut firsts = Users::default();
         let both = [("u", sale(10, "a", 0), -1), ("u", sale(10, "a", 0), 1)];
-        assert_eq!(stepped(&mut firsts, &both, &[(0, 0)]), []);
+        assert_eq!(stepped(&mut firsts, &both, &[(0, 0)]), (0, 0, 0));
         assert_eq!(firsts.held(), 0);
     }
 }

@@ -95,14 +95,17 @@ pub struct Deals {
     held: usize,
 }
 
-/// What was unmatched of the deals that a tick touches.
+/// With more purchases and sales than this, a deal is walked once a tick instead of once a change.
+const MANY: usize = 8;
+
+/// What was unmatched, before the tick, of the deals with many purchases and sales.
 type Touched = HashMap<Deal, UnmatchedMeasures>;
 
 impl Deals {
-    fn add(&mut self, dealing: &Dealing, touched: &mut Touched) {
+    fn add(&mut self, dealing: &Dealing, touched: &mut Touched, sums: &mut UnmatchedMeasures) {
         let (user_id, product_id) = (self.texts.acquire(&dealing.user_id), self.texts.acquire(&dealing.product_id));
         let deal = Deal { user_id, product_id, amount: dealing.amount };
-        let entry = match self.deals.entry(deal) {
+        let times = match self.deals.entry(deal) {
             Entry::Occupied(entry) => {
                 self.texts.release(user_id);
                 self.texts.release(product_id);
@@ -110,36 +113,74 @@ impl Deals {
             }
             Entry::Vacant(entry) => entry.insert(Times::new()),
         };
-        touched.entry(deal).or_insert_with(|| unmatched(entry));
-        let time = encoded(dealing.timestamp, dealing.side);
-        let place = entry.partition_point(|known| *known <= time);
-        entry.insert(place, time);
         self.held += 1;
+        change(deal, times, touched, sums, |times| {
+            let time = encoded(dealing.timestamp, dealing.side);
+            times.insert(times.partition_point(|known| *known <= time), time);
+        });
     }
 
-    fn remove(&mut self, dealing: &Dealing, touched: &mut Touched) {
+    fn remove(&mut self, dealing: &Dealing, touched: &mut Touched, sums: &mut UnmatchedMeasures) {
         let held = "what is taken back and live is held";
         let symbol = |text| self.texts.find(text).expect(held);
         let (user_id, product_id) = (symbol(&dealing.user_id), symbol(&dealing.product_id));
         let deal = Deal { user_id, product_id, amount: dealing.amount };
-        let times = self.deals.get_mut(&deal).expect(held);
-        touched.entry(deal).or_insert_with(|| unmatched(times));
-        let place = times.binary_search(&encoded(dealing.timestamp, dealing.side)).expect(held);
-        times.remove(place);
+        let Entry::Occupied(mut entry) = self.deals.entry(deal) else { panic!("{held}") };
         self.held -= 1;
+        change(deal, entry.get_mut(), touched, sums, |times| {
+            times.remove(times.binary_search(&encoded(dealing.timestamp, dealing.side)).expect(held));
+        });
+        if entry.get().is_empty() {
+            entry.remove();
+            self.texts.release(user_id);
+            self.texts.release(product_id);
+        }
     }
 
     /// Lets go of what is before `live_from`.
-    fn expire(&mut self, live_from: Millis, touched: &mut Touched) {
-        for (deal, times) in &mut self.deals {
+    fn expire(&mut self, live_from: Millis, sums: &mut UnmatchedMeasures) {
+        let Deals { texts, deals, held, .. } = self;
+        deals.retain(|deal, times| {
             let dead = times.partition_point(|time| *time < live_from * 2);
             if dead > 0 {
-                touched.entry(*deal).or_insert_with(|| unmatched(times));
+                *held -= dead;
+                let was = unmatched(times);
                 times.drain(..dead);
-                self.held -= dead;
+                replace(sums, was, unmatched(times));
             }
+            if times.is_empty() {
+                texts.release(deal.user_id);
+                texts.release(deal.product_id);
+            }
+            !times.is_empty()
+        });
+        if deals.len() < deals.capacity() / 4 {
+            deals.shrink_to(deals.len() * 2);
         }
     }
+}
+
+/// Changes a deal, and the sums with it, now or at the end of the tick.
+fn change(
+    deal: Deal,
+    times: &mut Times,
+    touched: &mut Touched,
+    sums: &mut UnmatchedMeasures,
+    change: impl FnOnce(&mut Times),
+) {
+    if times.len() > MANY || touched.contains_key(&deal) {
+        touched.entry(deal).or_insert_with(|| unmatched(times));
+        change(times);
+    } else {
+        let was = unmatched(times);
+        change(times);
+        replace(sums, was, unmatched(times));
+    }
+}
+
+fn replace(sums: &mut UnmatchedMeasures, was: UnmatchedMeasures, is: UnmatchedMeasures) {
+    sums.purchases += is.purchases - was.purchases;
+    sums.sales += is.sales - was.sales;
 }
 
 impl Follower for Deals {
@@ -160,40 +201,28 @@ impl Follower for Deals {
         give: &mut dyn FnMut((), UnmatchedMeasures),
     ) {
         let live_from = as_of.map(|as_of| LiveRange::Last24Hours.first(*as_of));
-        let mut touched = Touched::new();
+        let (mut touched, mut sums) = (Touched::new(), UnmatchedMeasures::default());
         if let Some(live_from) = live_from
             && self.live_from != Some(live_from)
         {
             self.live_from = Some(live_from);
-            self.expire(live_from, &mut touched);
+            self.expire(live_from, &mut sums);
         }
         let is_live = |dealing: &Dealing| live_from.is_none_or(|from| dealing.timestamp >= from);
         let mut gone = Vec::new();
         for (dealing, difference) in changes {
             match difference {
                 _ if !is_live(&dealing) => {}
-                1.. => self.add(&dealing, &mut touched),
+                1.. => self.add(&dealing, &mut touched, &mut sums),
                 _ => gone.push(dealing),
             }
         }
         // A tick may bring what it takes back.
         for dealing in gone {
-            self.remove(&dealing, &mut touched);
+            self.remove(&dealing, &mut touched, &mut sums);
         }
-        let mut sums = UnmatchedMeasures::default();
         for (deal, was) in touched {
-            let Entry::Occupied(entry) = self.deals.entry(deal) else { continue };
-            let is = unmatched(entry.get());
-            sums.purchases += is.purchases - was.purchases;
-            sums.sales += is.sales - was.sales;
-            if entry.get().is_empty() {
-                entry.remove();
-                self.texts.release(deal.user_id);
-                self.texts.release(deal.product_id);
-            }
-        }
-        if self.deals.len() < self.deals.capacity() / 4 {
-            self.deals.shrink_to(self.deals.len() * 2);
+            replace(&mut sums, was, self.deals.get(&deal).map(unmatched).unwrap_or_default());
         }
         give((), sums);
     }
@@ -267,6 +296,21 @@ mod tests {
             let (mut deals, mut sums) = (Deals::default(), UnmatchedMeasures::default());
             assert_eq!(stepped(&mut deals, &mut sums, &changes, 100 * HOUR), expected, "{events:?}");
         }
+    }
+
+    #[test]
+    fn a_deal_with_many_sales_is_walked_as_one_with_few() {
+        let (mut deals, mut sums) = (Deals::default(), UnmatchedMeasures::default());
+        let many: Vec<_> = (0..40).map(|turn| (dealing(Side::Sale, turn / 8), 1)).collect();
+        let [first, second] = [&many[..25], &many[25..]];
+        assert_eq!(stepped(&mut deals, &mut sums, first, 100 * HOUR), (0, 25));
+        assert_eq!(stepped(&mut deals, &mut sums, second, 100 * HOUR), (0, 40));
+        let purchases: Vec<_> = (0..3).map(|_| (dealing(Side::Purchase, 2), 1)).collect();
+        assert_eq!(stepped(&mut deals, &mut sums, &purchases, 100 * HOUR), (0, 37));
+        let gone: Vec<_> = many.iter().map(|(dealing, _)| (dealing.clone(), -1)).collect();
+        assert_eq!(stepped(&mut deals, &mut sums, &gone[..38], 100 * HOUR), (1, 0));
+        assert_eq!(stepped(&mut deals, &mut sums, &gone[38..], 100 * HOUR), (3, 0));
+        assert_eq!(deals.held(), 3);
     }
 
     #[test]
