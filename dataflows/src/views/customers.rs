@@ -121,7 +121,11 @@ impl Users {
                 *changes.buyers.entry(day).or_default() += 1;
             }
         }
-        let place = user.sales.partition_point(|known| *known < sale);
+        // Mostly in order.
+        let place = match user.sales.last() {
+            Some(last) if *last < sale => user.sales.len(),
+            _ => user.sales.partition_point(|known| *known < sale),
+        };
         if place == user.sales.len() && user.sales.last().is_some_and(|last| is_settled(last, &self.settled_before)) {
             return;
         }
