@@ -373,8 +373,9 @@ fn pages_of_a_run(store: &Store, name: &str, rate: u32) {
     assert_eq!(site.get("/healthz").status, 200);
     let unready = site.get("/readyz");
     assert_eq!(unready.status, 503, "ready before anything was committed: {}", unready.body);
-    // Enough that some of the shop's shelves are empty.
-    topics.generate(51, 2_000);
+    // An evening's worth, of a day on which some of the shop's shelves are nearly empty.
+    let evening = ["--start", "2026-03-02T18:00:00Z", "--rate", "0", "--count", "2000"];
+    topics.generate_command(51).flags(evening).succeed(SOON);
     let mut generating = topics.generate_command(52).flags(["--rate", &rate.to_string()]).start();
     site.wait_until_ready();
     assert_one_epoch(&site);
