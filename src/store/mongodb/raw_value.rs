@@ -34,6 +34,15 @@ pub(super) fn to_bson(json: &str) -> RawBson {
     })
 }
 
+/// The text that comes back for a value that was `json`.
+pub(super) fn kept(json: &str) -> String {
+    match from_bson(to_bson(json).as_raw_bson_ref()) {
+        Ok(Value::Json(text)) => text,
+        // Only text and documents are written for JSON.
+        _ => json.to_owned(),
+    }
+}
+
 /// What BSON can hold of it, all or nothing.
 fn parsed(json: &str) -> Option<RawBson> {
     let raw: &RawValue = serde_json::from_str(json).ok()?;
