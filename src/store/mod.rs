@@ -172,9 +172,9 @@ pub trait StoreScan: Send {
     /// How many documents of raw_data say that they are of this partition and below this offset.
     fn raw_below(&mut self, topic: Topic, partition: i32, offset: i64) -> Result<u64, StoreError>;
 
-    /// What raw_data of this store gives back for a value that was this JSON text: the same text, or another that says
-    /// the same.
-    fn json_kept(&self, text: &str) -> String;
+    /// Gives what raw_data of this store gives back for a value that was this JSON text: the same text, or another that
+    /// says the same.
+    fn json_kept(&self) -> fn(&str) -> String;
 }
 
 /// The reading side. Cheap enough to keep one per reader thread.

@@ -152,8 +152,8 @@ impl StoreScan for MongoReader {
         counted.map_err(|fault| fault.into_error("count raw_data of", &self.connection.shown))
     }
 
-    fn json_kept(&self, text: &str) -> String {
-        raw_value::kept(text)
+    fn json_kept(&self) -> fn(&str) -> String {
+        raw_value::kept
     }
 }
 

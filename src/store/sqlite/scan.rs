@@ -98,7 +98,7 @@ impl StoreScan for SqliteReader {
         })
     }
 
-    fn json_kept(&self, text: &str) -> String {
-        text.to_owned()
+    fn json_kept(&self) -> fn(&str) -> String {
+        str::to_owned
     }
 }

@@ -1,0 +1,1 @@
+//! Tricky rules, on their own.
