@@ -23,7 +23,7 @@ use crate::store::{Origin, Progress, Scanned, StoreError, StoreScan};
 /// server keeps none.
 const ATTEMPTS: usize = 6;
 /// Documents that are handed over at once.
-const PIECE: usize = 1_000;
+const PIECE: usize = 256;
 /// Documents that one answer of the server has at most.
 const BATCH: u32 = 5_000;
 
