@@ -96,9 +96,10 @@ fn found(output: &Output, begin: &str, words: &[&str]) {
     assert!(said.lines().last().is_some_and(|last| last.contains("difference")), "{said}");
 }
 
-fn execute(sql: &'static str) -> impl Fn(&Connection) {
+fn execute(sql: impl Into<String>) -> impl Fn(&Connection) {
+    let sql = sql.into();
     move |connection: &Connection| {
-        let changed = connection.execute(sql, []).expect(sql);
+        let changed = connection.execute(&sql, []).expect(&sql);
         assert!(changed > 0, "nothing was changed by {sql}");
     }
 }
@@ -141,55 +142,19 @@ fn every_seeded_fault_is_found() {
     // A changed number, as text, as a number of another kind, and as a flag.
     let line = format!("differs aggregated_data {day}");
     let change = format!("UPDATE aggregated_data SET units = units + 1 WHERE _id = '{day}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["units stored", "expected"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["units stored", "expected"]);
     let change = format!("UPDATE aggregated_data SET revenue = revenue + 1 WHERE _id = '{day}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["revenue stored (the binary fraction"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["revenue stored (the binary fraction"]);
     let change = format!("UPDATE aggregated_data SET final = 1 - final WHERE _id = '{day}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["final stored"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["final stored"]);
     let change = format!("UPDATE aggregated_data SET epoch = 999999 WHERE _id = '{day}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["epoch stored 999999"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["epoch stored 999999"]);
     let change = format!("UPDATE aggregated_data SET as_of = as_of + 1 WHERE _id = '{day}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        "differs aggregated_data",
-        &["as_of stored"],
-    );
+    shop.finds(&execute(change.as_str()), "differs aggregated_data", &["as_of stored"]);
 
     // A missing document, and an extra one.
     let change = format!("DELETE FROM aggregated_data WHERE _id = '{hour}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &format!("missing aggregated_data {hour}"),
-        &[],
-    );
+    shop.finds(&execute(change.as_str()), &format!("missing aggregated_data {hour}"), &[]);
     let extra = "INSERT INTO aggregated_data (_id, type, granularity, timestamp, window_end, key, final, epoch, as_of, users) \
                  SELECT 'active_users|hour|1999-01-01T00:00:00Z', type, granularity, timestamp, window_end, key, final, epoch, \
                  as_of, users FROM aggregated_data WHERE type = 'active_users' LIMIT 1";
@@ -201,21 +166,18 @@ fn every_seeded_fault_is_found() {
     );
 
     // A sale that is counted twice: in one window, and in raw_data.
-    let twice = move |store: &Connection| {
-        let (id, at, revenue): (String, i64, i64) = store
-            .query_row(
-                "SELECT _id, timestamp, CAST(replace(json_extract(value, '$.total_amount'), '.', '') AS INTEGER) * 100 \
-                 FROM raw_data WHERE topic = 'sales' AND outcome = 'accepted' LIMIT 1",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .expect("a sale");
-        assert!(!id.is_empty());
+    let twice = |store: &Connection| {
+        // Of a sale, its window and its amount in 1/10,000.
+        let sql = "SELECT a._id, CAST(round(json_extract(r.value, '$.total_amount') * 10000) AS INTEGER) FROM raw_data r \
+                   JOIN aggregated_data a ON a.type = 'sales_total' AND a.granularity = 'minute' \
+                   AND a.timestamp = r.timestamp - r.timestamp % 60000 \
+                   WHERE r.topic = 'sales' AND r.outcome = 'accepted' ORDER BY a._id LIMIT 1";
+        let (id, amount): (String, i64) =
+            store.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("a sale");
         let sql = "UPDATE aggregated_data SET transactions = transactions + 1, units = units + 1, \
                    revenue = printf('%d.%04d', (CAST(replace(revenue, '.', '') AS INTEGER) + ?2) / 10000, \
-                   (CAST(replace(revenue, '.', '') AS INTEGER) + ?2) % 10000) \
-                   WHERE type = 'sales_total' AND granularity = 'minute' AND timestamp = ?1 - ?1 % 60000";
-        store.execute(sql, [at, revenue]).expect("a change");
+                   (CAST(replace(revenue, '.', '') AS INTEGER) + ?2) % 10000) WHERE _id = ?1";
+        assert_eq!(store.execute(sql, (id, amount)).expect("a change"), 1);
     };
     shop.finds(
         &twice,
@@ -234,9 +196,7 @@ fn every_seeded_fault_is_found() {
     };
     let doubled =
         format!("UPDATE raw_data SET value = (SELECT value FROM raw_data WHERE _id = '{sale}') WHERE _id = '{next}'");
-    let [from_raw, from_files] = shop.verify_changed(&|store| {
-        store.execute(&doubled, []).expect("a change");
-    });
+    let [from_raw, from_files] = shop.verify_changed(&execute(doubled.as_str()));
     found(&from_raw, &format!("differs raw_data {next}"), &["outcome stored accepted, expected duplicate"]);
     found(&from_raw, "differs real_time_metrics metric|data_quality", &["duplicate"]);
     found(&from_files, &format!("differs raw_data {next}"), &["value stored"]);
@@ -245,51 +205,21 @@ fn every_seeded_fault_is_found() {
         "INSERT INTO raw_data SELECT 'x' || _id, topic, partition, offset, key, kafka_timestamp, timestamp, outcome, reason, value \
          FROM raw_data WHERE _id = '{sale}'"
     );
-    shop.finds(
-        &|store| {
-            store.execute(&beside, []).expect("a change");
-        },
-        "differs raw_data (all): rows below",
-        &[],
-    );
+    shop.finds(&execute(beside.as_str()), "differs raw_data (all): rows below", &[]);
     // A record that is gone.
     let gone = format!("DELETE FROM raw_data WHERE _id = '{sale}'");
-    shop.finds(
-        &|store| {
-            store.execute(&gone, []).expect("a change");
-        },
-        &format!("missing raw_data {sale}"),
-        &[],
-    );
+    shop.finds(&execute(gone.as_str()), &format!("missing raw_data {sale}"), &[]);
 
     // Dead letters.
     let letter =
         one(&store, "SELECT _id FROM dead_letters WHERE value IS NOT NULL AND reason = 'missing_field' ORDER BY _id");
     let line = format!("differs dead_letters {letter}");
     let change = format!("UPDATE dead_letters SET value = x'00' WHERE _id = '{letter}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["value stored"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["value stored"]);
     let change = format!("UPDATE dead_letters SET reason = 'late' WHERE _id = '{letter}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["reason stored late"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["reason stored late"]);
     let change = format!("DELETE FROM dead_letters WHERE _id = '{letter}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &format!("missing dead_letters {letter}"),
-        &[],
-    );
+    shop.finds(&execute(change.as_str()), &format!("missing dead_letters {letter}"), &[]);
 
     // The progress.
     let change = "UPDATE pipeline_state SET as_of = as_of + 86400000 WHERE _id = 'progress'";
@@ -299,31 +229,13 @@ fn every_seeded_fault_is_found() {
     let open = one(&store, "SELECT _id FROM real_time_metrics WHERE type = 'alert' AND state = 'open' ORDER BY _id");
     let line = format!("differs real_time_metrics {open}");
     let change = format!("UPDATE real_time_metrics SET state = 'resolved', resolved_at = as_of WHERE _id = '{open}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["state stored resolved, expected open"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["state stored resolved, expected open"]);
     let change = format!("UPDATE real_time_metrics SET times_opened = 0 WHERE _id = '{open}'");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &["times_opened stored 0"],
-    );
+    shop.finds(&execute(change.as_str()), &line, &["times_opened stored 0"]);
     let change =
         format!("UPDATE real_time_metrics SET _id = _id || 'x', product_id = product_id || 'x' WHERE _id = '{open}'");
     let line = format!("unexpected real_time_metrics {open}x");
-    shop.finds(
-        &|store| {
-            store.execute(&change, []).expect("a change");
-        },
-        &line,
-        &[],
-    );
+    shop.finds(&execute(change.as_str()), &line, &[]);
 }
 
 #[test]
