@@ -295,6 +295,29 @@ fn what_cannot_be_verified_is_said() {
 }
 
 #[test]
+fn a_signal_ends_it_at_once() {
+    let shop = Shop::new("");
+    // A file that never begins: nobody writes into the pipe.
+    let sales = shop.folder.path().join("records/sales.ndjson");
+    std::fs::remove_file(&sales).expect("a file");
+    assert!(Command::new("mkfifo").arg(&sales).status().expect("mkfifo is a program").success());
+    let (store, source) = (shop.address(), shop.source());
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_tillflow"));
+    verify.args(["verify", "--store", &store, "--from", &source]).stderr(std::process::Stdio::piped());
+    let mut verify = verify.spawn().expect("the program starts");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(verify.try_wait().expect("a child").is_none(), "it did not wait");
+    let killed = Command::new("kill").args(["-s", "TERM", &verify.id().to_string()]).status();
+    assert!(killed.expect("kill is a program").success());
+    let ended = verify.wait_with_output().expect("a child");
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&ended.stderr),
+        "error: stopped by a signal; the verification is not complete\n"
+    );
+}
+
+#[test]
 fn foreign_text_does_nothing_to_a_terminal() {
     let shop = Shop::new("");
     let change = |store: &Connection| {
