@@ -11,3 +11,4 @@ pub mod partitioner;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod verify;

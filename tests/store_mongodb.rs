@@ -100,7 +100,8 @@ impl Fixture for Database {
 
 mod with_transactions {
     crate::conformance_suite!(super::Database::transactions());
-    crate::conformance!(super::Database::transactions(); readers_see_whole_commits_only);
+    crate::conformance!(super::Database::transactions();
+        readers_see_whole_commits_only, scans_see_whole_commits_only);
 }
 
 mod with_guarded_writes {

@@ -40,7 +40,7 @@ impl Fixture for File {
 const MIDNIGHT: i64 = 1_705_276_800_000;
 
 conformance_suite!(File::new());
-conformance!(File::new(); readers_see_whole_commits_only);
+conformance!(File::new(); readers_see_whole_commits_only, scans_see_whole_commits_only);
 
 fn sqlite(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()

@@ -9,6 +9,7 @@ mod run;
 mod serve;
 mod signals;
 mod terminal;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use crate::engine::EngineError;
 use crate::generate::GenerateError;
 use crate::source::SourceError;
 use crate::store::{AddressError, StoreError};
+use crate::verify::VerifyError;
 
 /// Kafka in, incremental views out: every number belongs to one instant.
 #[derive(Debug, Parser)]
@@ -69,6 +71,8 @@ enum Command {
     Dashboard(dashboard::DashboardArgs),
     /// Create topics, collections and indexes; safe to repeat
     Init(init::InitArgs),
+    /// Compute every document anew from the records, and compare it with the store
+    Verify(verify::VerifyArgs),
     /// Print shell completions
     Completions {
         /// For which shell
@@ -102,6 +106,9 @@ pub enum CliError {
     /// From the generator.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// From a verification.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// From the dashboard's server.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -127,11 +134,15 @@ impl CliError {
             }
         }
         match self {
-            CliError::Settings(_) | CliError::Address(_) => 2,
+            CliError::Settings(_) | CliError::Address(_) | CliError::Verify(VerifyError::Settings(_)) => 2,
             CliError::System(_) | CliError::Server(_) => 3,
-            CliError::Refused(_) => 4,
-            CliError::Engine(EngineError::Source(error)) | CliError::Source(error) => source(error),
-            CliError::Engine(EngineError::Store(error)) | CliError::Store(error) => store(error),
+            CliError::Refused(_) | CliError::Verify(VerifyError::Lost(_)) => 4,
+            CliError::Engine(EngineError::Source(error))
+            | CliError::Verify(VerifyError::Source(error))
+            | CliError::Source(error) => source(error),
+            CliError::Engine(EngineError::Store(error))
+            | CliError::Verify(VerifyError::Store(error))
+            | CliError::Store(error) => store(error),
             CliError::Engine(EngineError::Refused(_)) => 4,
             CliError::Engine(EngineError::Bug(_)) => 70,
             CliError::Generate(error) => error.exit_code(),
@@ -162,6 +173,11 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Dashboard(args) => dashboard::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Verify(args) => match verify::run(&args) {
+            Ok(verify::Verdict::Equal) => Ok(()),
+            Ok(verify::Verdict::Different) => return ExitCode::from(1),
+            Err(error) => Err(error),
+        },
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tillflow", &mut std::io::stdout());
             Ok(())

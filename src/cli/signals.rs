@@ -53,6 +53,19 @@ pub(super) fn enforce_stop(stop: &Arc<AtomicBool>) -> Arc<AtomicBool> {
     begun
 }
 
+/// Makes the first SIGINT or SIGTERM end the process at once with 130: for work that leaves nothing behind.
+pub(super) fn end_at_once(words: &'static str) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::System(format!("listening for signals: {error}"));
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            eprintln!("error: {words}");
+            low_level::exit(130);
+        }
+    };
+    std::thread::Builder::new().name("tillflow-signals".into()).spawn(wait).map(|_| ()).map_err(failed)
+}
+
 /// Makes a panic in a thread of the pipeline end the process with 70: the other workers would wait for it for ever.
 pub(super) fn exit_on_panic() {
     let default = std::panic::take_hook();

@@ -10,7 +10,7 @@ use ::mongodb::options::{ConnectionString, HostInfo};
 use super::mongodb::{MongoReader, MongoStore};
 use super::retry::Report;
 use super::sqlite::{SqliteReader, SqliteStore};
-use super::{Store, StoreError, StoreReader};
+use super::{Store, StoreError, StoreReader, StoreScan};
 
 /// A `--store`, `--mongo-uri` or `--database` that cannot be used. The text is one line without secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,14 @@ impl StoreAddress {
 
     /// [`StoreAddress::open_reader`] with options; `raw_ttl` means nothing to a reader.
     pub fn open_reader_with(&self, options: StoreOptions) -> Result<Box<dyn StoreReader>, StoreError> {
+        Ok(match self {
+            StoreAddress::MongoDb { .. } => Box::new(MongoReader::open(self, options)?),
+            StoreAddress::Sqlite { path } => Box::new(SqliteReader::open(path)?),
+        })
+    }
+
+    /// Opens the store for going over all that it holds.
+    pub fn open_scan(&self, options: StoreOptions) -> Result<Box<dyn StoreScan>, StoreError> {
         Ok(match self {
             StoreAddress::MongoDb { .. } => Box::new(MongoReader::open(self, options)?),
             StoreAddress::Sqlite { path } => Box::new(SqliteReader::open(path)?),

@@ -140,6 +140,43 @@ pub struct Query {
     pub limit: Option<usize>,
 }
 
+/// What a [`StoreScan::scan`] gives, one after another.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scanned {
+    /// The scan begins; anew if it comes again, and what was given before is void.
+    Begin,
+    /// A document. What this version cannot understand in it is text that says so.
+    Document(Document),
+}
+
+/// The side for whoever checks everything that a store holds: it streams, where a [`StoreReader`] answers questions.
+pub trait StoreScan: Send {
+    /// What the store's state was built from; absent before the first commit.
+    fn origin(&mut self) -> Result<Option<Origin>, StoreError>;
+
+    /// Gives every document of `collections` as of one committed epoch, and returns that epoch's progress (absent
+    /// before the first commit). Holds a few documents at a time. Begins anew where the store could not keep that
+    /// epoch for long enough, a few times.
+    fn scan(
+        &mut self,
+        collections: &[Collection],
+        give: &mut dyn FnMut(Scanned),
+    ) -> Result<Option<Progress>, StoreError>;
+
+    /// The documents of these `_id`s that are there, in any order, as they are now.
+    fn by_id(&mut self, collection: Collection, ids: &[String]) -> Result<Vec<Document>, StoreError>;
+
+    /// Whether the collection holds nothing.
+    fn is_empty(&mut self, collection: Collection) -> Result<bool, StoreError>;
+
+    /// How many documents of raw_data say that they are of this partition and below this offset.
+    fn raw_below(&mut self, topic: Topic, partition: i32, offset: i64) -> Result<u64, StoreError>;
+
+    /// Gives what raw_data of this store gives back for a value that was this JSON text: the same text, or another that
+    /// says the same.
+    fn json_kept(&self) -> fn(&str) -> String;
+}
+
 /// The reading side. Cheap enough to keep one per reader thread.
 pub trait StoreReader: Send {
     /// Answers all queries as of one committed epoch, together with that epoch's progress (absent before the

@@ -13,6 +13,9 @@ fn both(topics: &Topics, mut store: impl FnMut() -> Store, records: i64) {
         let progress = store.progress().expect("progress");
         assert_eq!(counted(&progress), records, "{workers}");
         assert_equal(topics, &store, "--complete");
+        if workers.ends_with('2') {
+            store.verify(topics);
+        }
     }
 }
 
@@ -41,6 +44,35 @@ fn a_hostile_history_in_mongodb() {
 fn a_hostile_history_in_sqlite() {
     let (topics, records) = Topics::hostile("hostile-s", Hostile { seed: 14, count: 6_000 });
     both(&topics, Store::sqlite, records);
+}
+
+/// What `verify` sees is one epoch, however many are committed meanwhile.
+fn verified_meanwhile(store: &Store, name: &str, history: Hostile, rate: u32) {
+    let topics = Topics::named(name);
+    topics.send(Hostile { seed: 1, count: 60 }, 0.0, 1.0);
+    let mut sending = topics.start_sending(history, rate);
+    let mut run = store.run(&topics, "--workers 2 --tick-ms 20").start();
+    let mut committed_meanwhile = 0;
+    while !sending.is_over() {
+        let Some(before) = store.progress() else { continue };
+        store.verify(&topics);
+        committed_meanwhile += u32::from(store.progress() != Some(before));
+    }
+    sending.finish();
+    assert!(committed_meanwhile > 0, "nothing was committed while the store was verified");
+    assert!(run.is_running(), "{}", run.stderr());
+    assert_eq!(run.end("TERM", SOON).code, Some(0));
+    store.verify(&topics);
+}
+
+#[test]
+fn verified_while_a_run_goes_on_in_sqlite() {
+    verified_meanwhile(&Store::sqlite(), "meanwhile-s", Hostile { seed: 32, count: 3_000 }, 500);
+}
+
+#[test]
+fn verified_while_a_run_goes_on_in_mongodb() {
+    verified_meanwhile(&Store::mongodb("meanwhile"), "meanwhile-m", Hostile { seed: 33, count: 1_500 }, 150);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_broker_that_is_not_there() {
 fn a_database_that_is_not_there() {
     let port = closed_port();
     let uri = format!("mongodb://till:{SECRET}@{port}/?authSource=admin");
-    for command in ["run --no-dashboard", "init", "dashboard --listen 127.0.0.1:0"] {
+    for command in ["run --no-dashboard", "init", "verify", "dashboard --listen 127.0.0.1:0"] {
         // Topics are made before the database is looked for.
         let topics = Topics::named("nowhere");
         let mut broken = Tillflow::new(command.split(' ')).flags(["--mongo-uri", &uri, "-v"]);
@@ -77,7 +77,7 @@ fn a_topic_that_is_missing() {
 
 #[test]
 fn what_cannot_be_a_setting() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["run", "--workers", "0"], "--workers"),
         (&["run", "--workers", "many"], "--workers"),
         (&["run", "--tick-ms", "0"], "--tick-ms"),
@@ -91,6 +91,8 @@ fn what_cannot_be_a_setting() {
         (&["run", "--database", "a.b"], "--database"),
         (&["run", "-X", "auto.offset.reset=latest", "--store", "sqlite:unused.db"], "auto.offset.reset"),
         (&["generate", "--late", "2"], "--late"),
+        (&["verify", "--from", "files"], "--from"),
+        (&["verify", "--envelope"], "--envelope"),
         (&["run", "--no-such-flag"], "--no-such-flag"),
         (&["conquer"], "conquer"),
     ];
@@ -181,6 +183,8 @@ fn a_store_that_was_filled_with_other_settings() {
             let ended = store.run(topics, flags).flags(["--until-caught-up"]).run(SOON);
             refused(&ended, 4, &["other settings", "correction_window_ms=86400000", "empty store"]);
         }
+        let verify = Tillflow::new(["verify", "--max-future", "1m"]).flags(store.flags());
+        refused(&verify.run(SOON), 2, &["other settings", "--correction-window", "--max-future", "86400000 ms"]);
         // Not even the fence: an instance that runs with the right settings goes on.
         assert_eq!(store.progress(), before);
         store.catch_up(&topics, "--correction-window 24h");
@@ -215,6 +219,10 @@ fn a_topic_that_was_made_anew() {
     let ended = store.run(&topics, "").run(SOON);
     refused(&ended, 4, &["created anew", "empty store"]);
     assert_eq!(store.progress(), before);
+    // What the store kept itself is still there.
+    let verify = Tillflow::new(["verify", "--from", "kafka"]).flags(topics.flags()).flags(store.flags());
+    refused(&verify.run(SOON), 4, &["ends before offset", "--from raw-data"]);
+    Tillflow::new(["verify"]).flags(store.flags()).succeed(SOON);
 }
 
 #[test]

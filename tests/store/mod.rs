@@ -4,7 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tillflow::document::{Collection, Document, Fields, Value};
-use tillflow::store::{Commit, Offsets, Origin, Query, Store, StoreAddress, StoreError, StoreOptions, StoreReader};
+use tillflow::store::{
+    Commit, Offsets, Origin, Progress, Query, Scanned, Store, StoreAddress, StoreError, StoreOptions, StoreReader,
+    StoreScan,
+};
 use tillflow_dataflows::records::Topic;
 
 /// A fresh, empty store.
@@ -25,6 +28,10 @@ pub trait Fixture: Sync {
 
     fn reader(&self) -> Box<dyn StoreReader> {
         self.address().open_reader_with(self.options()).unwrap()
+    }
+
+    fn scan(&self) -> Box<dyn StoreScan> {
+        self.address().open_scan(self.options()).unwrap()
     }
 }
 
@@ -59,6 +66,7 @@ macro_rules! conformance_suite {
             queries_sort_numbers_as_numbers,
             hostile_names_in_a_query_find_nothing,
             a_great_commit_is_one_commit,
+            a_scan_gives_everything,
         );
     };
 }
@@ -589,26 +597,29 @@ pub fn hostile_names_in_a_query_find_nothing(fixture: &dyn Fixture) {
     assert_eq!(read(&mut *reader, ask(Collection::RawData)).len(), 1);
 }
 
-pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
+/// Rows of every commit that [`while_commits_are_made`] makes.
+const ROWS: usize = 40;
+
+/// Makes commits while `look` looks again and again, each time at what a reader sees: an epoch and all rows.
+fn while_commits_are_made(
+    fixture: &dyn Fixture,
+    look: impl Fn() -> Box<dyn FnMut() -> (u64, Vec<Document>)> + Send + Sync,
+) {
     let mut store = fixture.open();
     store.acquire("a").unwrap();
-    let rows = 40;
     // Half of the rows are replaced, the other half deleted and written anew under another name.
     let name = |at: usize, epoch: u64| format!("r{at:02}-{}", if at.is_multiple_of(2) { 0 } else { epoch % 2 });
-    let state = |epoch: u64| (0..rows).map(|at| row(&name(at, epoch), epoch, epoch as i64)).collect::<Vec<_>>();
+    let state = |epoch: u64| (0..ROWS).map(|at| row(&name(at, epoch), epoch, epoch as i64)).collect::<Vec<_>>();
     store.commit(&commit(1, state(1))).unwrap();
     let stop = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
-            let mut reader = fixture.reader();
+            let mut look = look();
             let mut seen = std::collections::BTreeSet::new();
             while !stop.load(Ordering::Relaxed) {
-                let queries =
-                    [ask(Collection::AggregatedData), Query { limit: Some(1), ..ask(Collection::AggregatedData) }];
-                let (progress, answers) = reader.read(&queries).unwrap();
-                let epoch = progress.unwrap().epoch;
-                assert_eq!(answers[0].len(), rows, "epoch {epoch}");
-                for document in answers.iter().flatten() {
+                let (epoch, rows) = look();
+                assert_eq!(rows.len(), ROWS, "epoch {epoch}");
+                for document in &rows {
                     assert_eq!(int(document, "units"), epoch as i64, "{} in epoch {epoch}", document.id);
                 }
                 seen.insert(epoch);
@@ -617,7 +628,7 @@ pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
         });
         for epoch in 2..=60 {
             let mut next = commit(epoch, state(epoch));
-            let gone = (1..rows).step_by(2).map(|at| (Collection::AggregatedData, name(at, epoch - 1)));
+            let gone = (1..ROWS).step_by(2).map(|at| (Collection::AggregatedData, name(at, epoch - 1)));
             next.deletes = gone.collect();
             store.commit(&next).unwrap();
         }
@@ -625,6 +636,77 @@ pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
         reading.join().unwrap()
     });
     assert!(seen.len() > 3, "the reader saw only {seen:?}");
+}
+
+pub fn readers_see_whole_commits_only(fixture: &dyn Fixture) {
+    while_commits_are_made(fixture, || {
+        let mut reader = fixture.reader();
+        Box::new(move || {
+            let one = Query { limit: Some(1), ..ask(Collection::AggregatedData) };
+            let (progress, mut answers) = reader.read(&[ask(Collection::AggregatedData), one]).unwrap();
+            let epoch = progress.unwrap().epoch;
+            assert_eq!(int(&answers[1][0], "units"), epoch as i64);
+            (epoch, answers.swap_remove(0))
+        })
+    });
+}
+
+pub fn scans_see_whole_commits_only(fixture: &dyn Fixture) {
+    while_commits_are_made(fixture, || {
+        let mut scan = fixture.scan();
+        Box::new(move || {
+            let (progress, rows) = scanned(scan.as_mut(), &[Collection::AggregatedData]);
+            (progress.unwrap().epoch, rows)
+        })
+    });
+}
+
+/// What a scan gives in the end.
+fn scanned(scan: &mut dyn StoreScan, collections: &[Collection]) -> (Option<Progress>, Vec<Document>) {
+    let mut documents = None;
+    let progress = scan.scan(collections, &mut |scanned| match scanned {
+        Scanned::Begin => documents = Some(Vec::new()),
+        Scanned::Document(document) => documents.as_mut().unwrap().push(sorted(document)),
+    });
+    let mut documents = documents.unwrap();
+    documents.sort_by(|a, b| (a.collection, &a.id).cmp(&(b.collection, &b.id)));
+    (progress.unwrap(), documents)
+}
+
+pub fn a_scan_gives_everything(fixture: &dyn Fixture) {
+    let mut store = fixture.open();
+    let mut scan = fixture.scan();
+    let collections = [Collection::AggregatedData, Collection::DeadLetters];
+    assert_eq!(scanned(scan.as_mut(), &collections), (None, Vec::new()));
+    assert!(scan.is_empty(Collection::RawData).unwrap() && scan.origin().unwrap().is_none());
+    store.acquire("a").unwrap();
+    assert_eq!(scanned(scan.as_mut(), &collections), (None, Vec::new()), "a fence is no commit");
+
+    // More than are handed over at once.
+    let rows: Vec<Document> = (0..700).map(|at| sorted(row(&format!("r{at:03}"), 1, at))).collect();
+    let letter =
+        document(Collection::DeadLetters, "sales|0|1", vec![("epoch", Value::Int(1)), ("reason", text("late"))]);
+    let origin = Origin { offsets: Offsets::from([((Topic::Sales, 0), 0)]), configuration: "c".into() };
+    let mut first = commit(1, rows.clone());
+    first.dead_letters = vec![letter.clone()];
+    first.origin = Some(origin.clone());
+    store.commit(&first).unwrap();
+    let json = |offset| raw(offset, Some(Value::Json(r#"{"a":1.50,"b":7e0}"#.into())));
+    store.write_raw(&(0..9).map(json).collect::<Vec<_>>()).unwrap();
+
+    let (progress, documents) = scanned(scan.as_mut(), &collections);
+    assert_eq!(progress.unwrap().epoch, 1);
+    assert_eq!(documents, [rows, vec![letter]].concat());
+    assert_eq!(scan.origin().unwrap(), Some(origin));
+    assert!(!scan.is_empty(Collection::RawData).unwrap());
+    assert_eq!(scan.raw_below(Topic::Sales, 0, 5).unwrap(), 5);
+    assert_eq!(scan.raw_below(Topic::Sales, 1, 5).unwrap() + scan.raw_below(Topic::Inventory, 0, 5).unwrap(), 0);
+    let ids = ["sales|0|003", "sales|0|100", "sales|0|001"].map(String::from);
+    let mut found = scan.by_id(Collection::RawData, &ids).unwrap();
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(found.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["sales|0|001", "sales|0|003"]);
+    let kept = scan.json_kept()(r#"{"a":1.50,"b":7e0}"#);
+    assert_eq!(found[0].get("value"), Some(&Value::Json(kept)));
 }
 
 pub fn a_great_commit_is_one_commit(fixture: &dyn Fixture) {

@@ -93,6 +93,32 @@ fn decimal_from_bson(decimal: Decimal128) -> Option<Value> {
     Some(Value::Decimal { digits: if bits >> 127 == 1 { -digits } else { digits }, scale })
 }
 
+/// A document that may be anybody's: what is none of ours in it becomes text that says what is there.
+pub(super) fn from_foreign_bson(collection: Collection, bson: &RawDocument) -> Result<Document, Fault> {
+    let described = |what: String| Value::Text(format!("({what})"));
+    let mut id = None;
+    let mut fields = Fields::with_capacity(16);
+    for element in bson {
+        let (name, value) = element?;
+        let value = match (name.as_str(), value) {
+            ("_id", RawBsonRef::String(text)) => {
+                id = Some(text.to_owned());
+                continue;
+            }
+            ("_id", other) => {
+                id = Some(format!("({other:?})"));
+                continue;
+            }
+            ("value", value) if collection == Collection::RawData => {
+                Some(raw_value::from_bson(value).unwrap_or_else(described))
+            }
+            (_, value) => value_from_bson(value).unwrap_or_else(|what| Some(described(what))),
+        };
+        fields.extend(value.map(|value| (name.as_str().to_owned(), value)));
+    }
+    Ok(Document { collection, id: id.unwrap_or_default(), fields })
+}
+
 /// A document of ours.
 pub(super) fn from_bson(collection: Collection, bson: &RawDocument) -> Result<Document, Fault> {
     let mut id = None;

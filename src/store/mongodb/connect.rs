@@ -7,6 +7,7 @@ use ::mongodb::bson::doc;
 use ::mongodb::options::{ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use ::mongodb::{Client, Database};
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
 use super::fault::Fault;
 use crate::store::retry::Backoff;
@@ -18,6 +19,8 @@ const SELECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After so long without an answer the silence is reported, again and again.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Pieces of a stream that wait for whoever takes them; with more the server waits.
+const STREAMED: usize = 2;
 /// How long a dropped connection waits for its sessions to be ended on the server.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -128,6 +131,48 @@ impl Connection {
                         break format!("{silent}; check the server and the network");
                     }
                     backoff.report(&silent);
+                }
+            }
+        };
+        self.abandoned = Some(why.clone());
+        Err(StoreError::Unavailable(why))
+    }
+
+    /// Runs what `work` makes, once, and gives what it sends as it comes. Between two pieces it may be silent for as
+    /// long as the time limit; after that it is left alone, and this connection is used no more.
+    pub(super) fn stream<Item: Send + 'static, T: Send + 'static, W>(
+        &mut self,
+        attempted: &str,
+        work: impl FnOnce(&Connection, mpsc::Sender<Item>) -> W,
+        mut give: impl FnMut(Item),
+    ) -> Result<Result<T, Fault>, StoreError>
+    where
+        W: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        if let Some(why) = &self.abandoned {
+            return Err(StoreError::Unavailable(why.clone()));
+        }
+        let Some(runtime) = &self.runtime else {
+            return Err(StoreError::Unavailable(format!("the connection to {} is closed", self.shown)));
+        };
+        let (sender, mut receiver) = mpsc::channel(STREAMED);
+        let working = runtime.spawn(work(self, sender));
+        let limit = self.timeout.max(SILENCE);
+        let why = loop {
+            match runtime.block_on(async { tokio::time::timeout(limit, receiver.recv()).await }) {
+                Ok(Some(item)) => give(item),
+                // The sender is gone with the work.
+                Ok(None) => match runtime.block_on(async { tokio::time::timeout(limit, working).await }) {
+                    Ok(Ok(answer)) => return Ok(answer),
+                    Ok(Err(_)) => break format!("cannot {attempted} {}: the driver gave up; see the log", self.shown),
+                    Err(_) => break format!("cannot {attempted} {}: no answer for {} s", self.shown, limit.as_secs()),
+                },
+                Err(_) => {
+                    break format!(
+                        "cannot {attempted} {}: no answer for {} s; check the server and the network",
+                        self.shown,
+                        limit.as_secs()
+                    );
                 }
             }
         };

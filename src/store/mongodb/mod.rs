@@ -19,6 +19,7 @@ mod connect;
 mod fault;
 mod raw_value;
 mod read;
+mod scan;
 mod write;
 
 pub(super) use self::read::MongoReader;

@@ -34,6 +34,15 @@ pub(super) fn to_bson(json: &str) -> RawBson {
     })
 }
 
+/// The text that comes back for a value that was `json`.
+pub(super) fn kept(json: &str) -> String {
+    match from_bson(to_bson(json).as_raw_bson_ref()) {
+        Ok(Value::Json(text)) => text,
+        // Only text and documents are written for JSON.
+        _ => json.to_owned(),
+    }
+}
+
 /// What BSON can hold of it, all or nothing.
 fn parsed(json: &str) -> Option<RawBson> {
     let raw: &RawValue = serde_json::from_str(json).ok()?;
@@ -97,7 +106,11 @@ fn same_number(json: &str, decimal: Decimal128) -> bool {
         let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
         digits.trim_start_matches('0').to_owned()
     };
-    digits(json) == digits(&decimal.to_string())
+    let text = decimal.to_string();
+    let is_whole = |number: &str| !number.contains(['.', 'e', 'E']);
+    // `7e0` is a whole number only here; the way back knows it by an Int64 being none (see `push_json`).
+    let is_told_apart = is_whole(json) == is_whole(&text) || (text != "-0" && text.parse::<i64>().is_ok());
+    digits(json) == digits(&text) && is_told_apart
 }
 
 /// A JSON object's entries in their order, names unescaped, values as they were sent.
@@ -150,7 +163,9 @@ fn push_json(out: &mut String, bson: RawBsonRef<'_>) -> Result<(), String> {
             if !text.ends_with(|last: char| last.is_ascii_digit()) {
                 return Err(foreign(text));
             }
-            write!(out, "{text}")
+            // An integer that was written as one is an Int64: this one had an exponent, and is no integer without it.
+            let exponent = if text != "-0" && text.parse::<i64>().is_ok() { "E+0" } else { "" };
+            write!(out, "{text}{exponent}")
         }
         RawBsonRef::String(text) => write!(out, "{}", serde_json::Value::from(text)),
         RawBsonRef::Document(document) => {
@@ -199,6 +214,21 @@ mod tests {
         let (bson, text) = back(" { \"a\" : 1E2 , \"\\u0062\": \"\\ud83d\\ude00\" } ");
         assert!(matches!(bson, RawBson::Document(_)));
         assert_eq!(text, "{\"a\":1E+2,\"b\":\"\u{1f600}\"}");
+    }
+
+    #[test]
+    fn a_whole_number_with_an_exponent_does_not_become_one_without() {
+        for (json, kept) in [("[7e0]", "[7E+0]"), ("[1.0e1]", "[10E+0]"), ("[7]", "[7]"), ("[-0]", "[-0]")] {
+            let (bson, text) = back(json);
+            assert!(matches!(bson, RawBson::Array(_)), "{json}");
+            assert_eq!(text, kept);
+            assert_eq!(super::kept(&text), kept);
+        }
+        for json in ["[-0e0]", "[12345678901234567890e0]"] {
+            let (bson, text) = back(json);
+            assert!(matches!(bson, RawBson::String(_)), "{json}");
+            assert_eq!(text, json);
+        }
     }
 
     #[test]

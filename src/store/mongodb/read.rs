@@ -26,7 +26,7 @@ type Answers = (Option<Progress>, Vec<Vec<Document>>);
 pub(in crate::store) struct MongoReader {
     address: StoreAddress,
     options: StoreOptions,
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl MongoReader {
@@ -34,15 +34,21 @@ impl MongoReader {
         let connection = Connection::open(address, &options)?;
         Ok(MongoReader { address: address.clone(), options, connection })
     }
+
+    /// Makes a new connection where the old one is of no use.
+    pub(super) fn connect_again(&mut self) -> Result<(), StoreError> {
+        if self.connection.is_abandoned() {
+            self.connection = Connection::open(&self.address, &self.options)?;
+        }
+        Ok(())
+    }
 }
 
 impl StoreReader for MongoReader {
     fn read(&mut self, queries: &[Query]) -> Result<Answers, StoreError> {
         let finds = queries.iter().map(Find::of).collect::<Result<Vec<_>, _>>()?;
         let finds = Arc::new(finds);
-        if self.connection.is_abandoned() {
-            self.connection = Connection::open(&self.address, &self.options)?;
-        }
+        self.connect_again()?;
         let mut backoff = self.connection.backoff();
         self.connection.retry("read", &mut backoff, |connection| {
             let (finds, transactions) = (Arc::clone(&finds), connection.transactions);
@@ -108,7 +114,10 @@ async fn all(
     Ok((progress, answers))
 }
 
-async fn progress_of(database: &Database, session: Option<&mut ClientSession>) -> Result<Option<Progress>, Fault> {
+pub(super) async fn progress_of(
+    database: &Database,
+    session: Option<&mut ClientSession>,
+) -> Result<Option<Progress>, Fault> {
     let collection = Collection::PipelineState;
     let state = database.collection::<RawDocumentBuf>(collection.name());
     let find = state.find_one(doc! { "_id": PROGRESS });

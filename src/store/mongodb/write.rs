@@ -267,7 +267,7 @@ async fn create_index(
     }
 }
 
-async fn find_state(database: &Database, id: &str) -> Result<Option<Document>, Fault> {
+pub(super) async fn find_state(database: &Database, id: &str) -> Result<Option<Document>, Fault> {
     let collection = Collection::PipelineState;
     let found = database.collection::<RawDocumentBuf>(collection.name()).find_one(doc! { "_id": id }).await?;
     found.map(|bson| from_bson(collection, &bson)).transpose()

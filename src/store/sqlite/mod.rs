@@ -14,6 +14,7 @@
 mod cell;
 mod read;
 mod rows;
+mod scan;
 mod schema;
 mod write;
 

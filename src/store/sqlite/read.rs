@@ -14,12 +14,12 @@ use crate::store::{Progress, Query, StoreError, StoreReader};
 
 /// Reads a store that some other connection fills.
 pub(in crate::store) struct SqliteReader {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     identity: Option<FileIdentity>,
     /// SQLite's counter of changes to the schema, as of `tables`.
-    schema_version: Option<i64>,
-    tables: [Table; Collection::ALL.len()],
+    pub(super) schema_version: Option<i64>,
+    pub(super) tables: [Table; Collection::ALL.len()],
 }
 
 impl SqliteReader {
@@ -35,16 +35,18 @@ impl SqliteReader {
         Ok(SqliteReader { connection, path: path.into(), identity, schema_version: None, tables: Default::default() })
     }
 
+    /// Opens the file anew if it was replaced.
+    pub(super) fn follow_file(&mut self) -> Result<(), StoreError> {
+        if FileIdentity::of(&self.path) != self.identity {
+            *self = SqliteReader::open(&self.path)?;
+        }
+        Ok(())
+    }
+
     fn answer(&mut self, queries: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), Stop> {
         // The first SELECT fixes what all the others see.
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
-        let version: i64 = transaction.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))?;
-        if self.schema_version != Some(version) {
-            for collection in Collection::ALL {
-                self.tables[collection as usize] = Table::read(&transaction, collection)?;
-            }
-            self.schema_version = Some(version);
-        }
+        know_tables(&transaction, &mut self.schema_version, &mut self.tables)?;
         let state = Collection::PipelineState;
         let progress = one_document(&transaction, state, &self.tables[state as usize], PROGRESS)?;
         // Epoch 0 is the fence of an instance that has not committed yet.
@@ -67,11 +69,25 @@ impl SqliteReader {
 
 impl StoreReader for SqliteReader {
     fn read(&mut self, queries: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), StoreError> {
-        if FileIdentity::of(&self.path) != self.identity {
-            *self = SqliteReader::open(&self.path)?;
-        }
+        self.follow_file()?;
         self.answer(queries).map_err(|stop| stop.into_error("read", &self.path))
     }
+}
+
+/// Brings what is known of the tables up to what the transaction sees.
+pub(super) fn know_tables(
+    transaction: &Transaction<'_>,
+    schema_version: &mut Option<i64>,
+    tables: &mut [Table; Collection::ALL.len()],
+) -> Result<(), Stop> {
+    let version: i64 = transaction.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))?;
+    if *schema_version != Some(version) {
+        for collection in Collection::ALL {
+            tables[collection as usize] = Table::read(transaction, collection)?;
+        }
+        *schema_version = Some(version);
+    }
+    Ok(())
 }
 
 /// A query as SQL.

@@ -5,7 +5,7 @@ use rusqlite::{CachedStatement, Connection, Params, Statement, params_from_iter}
 use super::Stop;
 use super::cell::{from_sql, to_sql};
 use super::schema::{Table, quoted};
-use crate::document::{Collection, Document};
+use crate::document::{Collection, Document, Value};
 use crate::store::StoreError;
 
 /// What becomes of a row whose `_id` is there already.
@@ -124,6 +124,15 @@ impl<'c> Writers<'c> {
     }
 }
 
+/// What becomes of a cell that this version never writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// It is an error.
+    Refused,
+    /// It becomes text that says what is there.
+    Described,
+}
+
 /// Runs a statement that selects whole rows.
 pub(super) fn documents<P: Params>(
     statement: &mut Statement<'_>,
@@ -132,15 +141,32 @@ pub(super) fn documents<P: Params>(
     table: &Table,
 ) -> Result<Vec<Document>, Stop> {
     let mut found = Vec::new();
+    each_document(statement, parameters, (collection, table), Foreign::Refused, &mut |document| found.push(document))?;
+    Ok(found)
+}
+
+/// Runs a statement that selects whole rows, and gives them one by one.
+pub(super) fn each_document<P: Params>(
+    statement: &mut Statement<'_>,
+    parameters: P,
+    (collection, table): (Collection, &Table),
+    foreign: Foreign,
+    give: &mut dyn FnMut(Document),
+) -> Result<(), Stop> {
     let mut rows = statement.query(parameters)?;
     while let Some(row) = rows.next()? {
-        let id: String = row.get(0)?;
+        let id: String = match (row.get(0), foreign) {
+            (Ok(id), _) => id,
+            (Err(_), Foreign::Described) => format!("({:?})", row.get_ref(0)?),
+            (Err(error), Foreign::Refused) => return Err(error.into()),
+        };
         let mut fields = Vec::with_capacity(16);
         for (place, (name, kind)) in table.columns.iter().enumerate().skip(1) {
-            match from_sql(collection, name, *kind, row.get_ref(place)?) {
-                Ok(None) => {}
-                Ok(Some(value)) => fields.push((name.clone(), value)),
-                Err(what) => {
+            match (from_sql(collection, name, *kind, row.get_ref(place)?), foreign) {
+                (Ok(None), _) => {}
+                (Ok(Some(value)), _) => fields.push((name.clone(), value)),
+                (Err(what), Foreign::Described) => fields.push((name.clone(), Value::Text(format!("({what})")))),
+                (Err(what), Foreign::Refused) => {
                     return Err(Stop::Store(StoreError::Unreadable(format!(
                         "\"{name}\" of \"{id}\" in table {} is {what}: it was not written by this version of tillflow",
                         collection.name()
@@ -148,9 +174,9 @@ pub(super) fn documents<P: Params>(
                 }
             }
         }
-        found.push(Document { collection, id, fields });
+        give(Document { collection, id, fields });
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The row of that `_id`; absent also where the table is.

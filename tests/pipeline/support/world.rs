@@ -172,6 +172,15 @@ impl Store {
         self.run(topics, flags).flags(["--until-caught-up"]).succeed(2 * SOON)
     }
 
+    /// `tillflow verify` from its own raw_data, and from the topics: fails unless both find everything equal.
+    pub fn verify(&self, topics: &Topics) {
+        let verify = Tillflow::new(["verify"]).flags(self.flags());
+        verify.succeed(2 * SOON);
+        let verify = Tillflow::new(["verify", "--from", "kafka"]).flags(topics.flags()).flags(self.flags());
+        let ended = verify.succeed(2 * SOON);
+        assert!(ended.stdout.ends_with("; equal\n"), "{ended:?}");
+    }
+
     /// How far it is; absent before the first commit.
     pub fn progress(&self) -> Option<Progress> {
         let address = match self {

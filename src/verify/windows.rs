@@ -1,0 +1,144 @@
+//! Sums by window and key, given away as documents once nothing can change them any more.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use tillflow_dataflows::records::Millis;
+
+use super::names::{Name, Names};
+use super::numbers::{granularity, half_even, instant, start_of};
+use crate::document::{Collection, Document, Fields, Value, push_id_part};
+
+/// Which windows are to be given away, and which of them are final.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    /// Windows that end at or before this instant are final.
+    pub(super) settled: Millis,
+    /// The others are given away as well: the records are at their end.
+    pub(super) all: bool,
+}
+
+impl Closing {
+    /// Whether a window that cannot change after `end` (and the correction window) is final.
+    pub(super) fn is_final(self, end: Millis) -> bool {
+        end <= self.settled
+    }
+}
+
+/// What a key's rows sum up to in each window of one width.
+#[derive(Debug)]
+pub(super) struct Windows<Key, Sum> {
+    pub(super) width: Millis,
+    by_start: BTreeMap<Millis, HashMap<Key, Sum>>,
+}
+
+impl<Key: Eq + std::hash::Hash, Sum: Default> Windows<Key, Sum> {
+    pub(super) fn of(width: Millis) -> Windows<Key, Sum> {
+        Windows { width, by_start: BTreeMap::new() }
+    }
+
+    /// The sum of a key in the window that holds an instant.
+    pub(super) fn at(&mut self, at: Millis, key: Key) -> &mut Sum {
+        self.by_start.entry(start_of(at, self.width)).or_default().entry(key).or_default()
+    }
+
+    /// Takes out the first window that is to be given away: its start, whether it is final, and its sums.
+    pub(super) fn close_first(&mut self, closing: Closing) -> Option<(Millis, bool, HashMap<Key, Sum>)> {
+        let first = self.by_start.first_entry()?;
+        let start = *first.key();
+        let is_final = closing.is_final(start + self.width);
+        (is_final || closing.all).then(|| (start, is_final, first.remove()))
+    }
+
+    /// Lets windows go that begin before an instant.
+    pub(super) fn forget_before(&mut self, start: Millis) {
+        while let Some(first) = self.by_start.first_entry()
+            && *first.key() < start
+        {
+            first.remove();
+        }
+    }
+
+    /// The windows that begin at or after an instant.
+    pub(super) fn since(&self, start: Millis) -> impl Iterator<Item = (Millis, &HashMap<Key, Sum>)> {
+        self.by_start.range(start..).map(|(start, sums)| (*start, sums))
+    }
+}
+
+/// Sums over sales in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SaleSums {
+    pub(super) rows: i64,
+    pub(super) units: i128,
+    pub(super) revenue: i128,
+}
+
+impl SaleSums {
+    pub(super) fn add(&mut self, quantity: i32, total_amount: i64, sign: i64) {
+        self.rows += sign;
+        self.units += i128::from(quantity) * i128::from(sign);
+        self.revenue += i128::from(total_amount) * i128::from(sign);
+    }
+
+    pub(super) fn merge(&mut self, other: &SaleSums) {
+        self.rows += other.rows;
+        self.units += other.units;
+        self.revenue += other.revenue;
+    }
+
+    /// The measures of sales: counts, and an average where there is something to divide by.
+    pub(super) fn fields(&self) -> Fields {
+        let mut fields =
+            vec![int("transactions", self.rows), count("units", self.units), money("revenue", self.revenue)];
+        if self.rows > 0 {
+            fields.push(money("average_order_value", half_even(self.revenue, i128::from(self.rows))));
+        }
+        fields
+    }
+}
+
+pub(super) fn text(name: &str, value: &str) -> (String, Value) {
+    (name.to_owned(), Value::Text(value.to_owned()))
+}
+
+pub(super) fn int(name: &str, value: i64) -> (String, Value) {
+    (name.to_owned(), Value::Int(value))
+}
+
+/// A sum that is a whole number. Beyond 64 bits no store can hold it, nor is it equal to what a store holds.
+pub(super) fn count(name: &str, value: i128) -> (String, Value) {
+    let value = i64::try_from(value).map_or_else(|_| Value::Decimal { digits: value, scale: 0 }, Value::Int);
+    (name.to_owned(), value)
+}
+
+pub(super) fn money(name: &str, ten_thousandths: i128) -> (String, Value) {
+    (name.to_owned(), Value::money(ten_thousandths))
+}
+
+/// The document of a window, without its epoch and as_of.
+pub(super) fn window_document(
+    view: &str,
+    (start, width): (Millis, Millis),
+    key: Option<(&str, Name)>,
+    names: &Names,
+    measures: Fields,
+    is_final: bool,
+) -> Document {
+    let mut id = format!("{view}|{}|{}", granularity(width), instant(start));
+    let mut key_fields = Fields::new();
+    if let Some((field, name)) = key {
+        id.push('|');
+        push_id_part(&mut id, names.text(name));
+        key_fields.push(text(field, names.text(name)));
+    }
+    let mut fields = vec![
+        text("type", view),
+        text("granularity", granularity(width)),
+        (String::from("timestamp"), Value::Time(start)),
+        (String::from("window_end"), Value::Time(start + width)),
+        (String::from("key"), Value::Document(key_fields)),
+        (String::from("final"), Value::Bool(is_final)),
+    ];
+    fields.extend(measures);
+    Document { collection: Collection::AggregatedData, id, fields }
+}
