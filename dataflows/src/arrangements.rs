@@ -4,7 +4,10 @@
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeySpine, ValSpine};
 
-use crate::measures::{ActivityMeasures, CustomerMeasures, InterestMeasures, SalesMeasures, VisitMeasures};
+use crate::added::Finality;
+use crate::measures::{
+    ActivityMeasures, AddedMeasures, CustomerMeasures, InterestMeasures, SalesMeasures, VisitMeasures,
+};
 use crate::outputs::RollupKey;
 use crate::records::Text;
 use crate::time::{Diff, Tick, Window};
@@ -39,6 +42,11 @@ pub struct Arrangements<'scope> {
     /// Key: a row of `customers`; difference: its sums. One entry per document.
     /// Reader: publishing the view.
     pub customer_rollups: Rollups<'scope, CustomerMeasures>,
+
+    /// Key: a row of an added view; difference: its numbers. One entry per document; an arrangement for each time at
+    /// which windows are final, as far as there are such views.
+    /// Reader: publishing the views.
+    pub added_rollups: Vec<(Finality, Rollups<'scope, AddedMeasures>)>,
 
     /// Key: minute or hour; value: product; difference: its sums. Only windows of the last hour and of the last week: at
     /// most (60 + 168) x products sold in them.

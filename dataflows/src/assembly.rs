@@ -1,17 +1,23 @@
 //! The whole graph, as a table of contents: inputs, shared arrangements, views, rows.
 
+use std::sync::Arc;
+
+use differential_dataflow::collection::concatenate;
 use differential_dataflow::difference::Semigroup;
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::{AsCollection, Data, VecCollection};
+use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{ConnectLoop, Feedback};
 
+use crate::added::{AddedView, Finality, Records};
 use crate::arrangements::{Arrangements, Rollups};
 use crate::cells::{activity_cells, product_cells, sales_cells};
 use crate::clock;
 use crate::inputs::Inputs;
+use crate::measures::AddedMeasures;
 use crate::operators::{Dating, Reach, combine, publish, sweep};
-use crate::outputs::{RollupKey, RowBody, RowKey, Rows};
+use crate::outputs::{RollupKey, RowBody, RowKey, Rows, Selection, View};
 use crate::records::{Millis, StockLevel, Topic};
-use crate::sales_pass::{SalesPass, sales_pass};
+use crate::sales_pass::{Parts, SalesPass, sales_pass};
 use crate::time::{Granularity, Tick, WEEK_HOURS};
 use crate::views::Contributions;
 use crate::views::active_users::active_users;
@@ -41,10 +47,21 @@ use crate::views::top_products::top_products;
 use crate::views::visits::visits;
 
 /// What the views depend on beside the records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long after an event its partition still takes corrections.
     pub correction_window: Millis,
+    /// Which of the built-in views are maintained.
+    pub selection: Selection,
+    /// The other ones.
+    pub added: Arc<[AddedView]>,
+}
+
+impl Settings {
+    /// With every built-in view and no other one.
+    pub fn new(correction_window: Millis) -> Settings {
+        Settings { correction_window, selection: Selection::all(), added: Arc::new([]) }
+    }
 }
 
 /// How far back the live arrangements are read.
@@ -55,51 +72,81 @@ const LIVE_CATEGORIES: Reach = &[(Granularity::Hour, BASE_HOURS + 2)];
 /// Builds every view over `inputs` and returns all their rows.
 ///
 /// Each worker calls it once, in the same scope, with the same settings.
-pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'scope> {
+pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'scope> {
     let Inputs { sales, activities, stock: candidates, clocks, quality } = inputs;
+    let Settings { correction_window: window, selection, added } = settings;
+    let window = *window;
     let scope = sales.scope();
+    let wants = |names: &[&str]| selection.has(names);
 
     // Times.
     let as_of = clock::as_of(clocks.clone());
     let as_of_minute = clock::as_of_minute(as_of.clone());
     let as_of_hour = clock::as_of_hour(as_of_minute.clone());
     let live_windows = clock::live_windows(as_of_minute.clone());
-    let window = settings.correction_window;
     let sales_final = clock::final_before(clocks.clone(), &[Topic::Sales], window, "Final: sales");
     let activity_final = clock::final_before(clocks.clone(), &[Topic::UserActivity], window, "Final: activity");
     let sales_settled = clock::settled_before(clocks.clone(), window);
     let both_final = clock::final_before(clocks, &[Topic::UserActivity, Topic::Sales], window, "Final: both");
 
     // Cells: a record is looked at once per family of views.
-    let SalesPass { cells, products, mismatches, buyers_sales, dealings } = sales_pass(sales);
+    let of_cells = ["sales_total", "sales_by_category", "sales_by_store", "sales_by_payment_method"];
+    let of_totals = ["sales_total", "sales_last_hour", "sales_last_24h"];
+    let of_products = ["sales_by_product", "product_interest", "customers"];
+    let of_live_products = ["top_products_last_hour", "top_products_last_24h", "supply", "stock_out_soon"];
+    let parts = Parts {
+        cells: wants(&of_cells) || wants(&of_totals) || wants(&["sales_all", "revenue_anomaly"]),
+        products: wants(&of_products) || wants(&of_live_products),
+        buyers_sales: wants(&["customers"]),
+        dealings: wants(&["purchases_unmatched"]),
+    };
+    let reads = |topic| added.iter().any(|view| view.layout.topics.contains(&topic));
+    let of_stock =
+        ["stock", "inventory_summary", "out_of_stock", "low_stock", "status_mismatch", "supply", "stock_out_soon"];
+    let stock = stock(when(wants(&of_stock) || reads(Topic::Inventory), candidates));
+    let records = Records {
+        sales: when(reads(Topic::Sales), sales.clone()).map(|placed| placed.sale),
+        activities: when(reads(Topic::UserActivity), activities.clone()),
+        stock: when(reads(Topic::Inventory), stock.clone()),
+    };
+    let SalesPass { cells, products, mismatches, buyers_sales, dealings } = sales_pass(sales, parts);
     let sales_cells = sales_cells(cells);
     let [product_minutes, product_hours, product_days] = product_cells(products);
-    let activity_cells = activity_cells(activities.clone());
-    let visits = visits(activities.clone());
 
     // Shared arrangements.
-    let sales_rollups = sales_total(sales_cells.clone())
-        .concat(sales_by_category(sales_cells.clone()))
-        .concat(sales_by_store(sales_cells.clone()))
-        .concat(sales_by_payment_method(sales_cells.clone()))
-        .concat(sales_by_product(product_hours.clone(), product_days.clone()));
+    let of_sales = [
+        wants(&of_totals).then(|| sales_total(sales_cells.clone())),
+        wants(&["sales_by_category"]).then(|| sales_by_category(sales_cells.clone())),
+        wants(&["sales_by_store"]).then(|| sales_by_store(sales_cells.clone())),
+        wants(&["sales_by_payment_method"]).then(|| sales_by_payment_method(sales_cells.clone())),
+        wants(&["sales_by_product"]).then(|| sales_by_product(product_hours.clone(), product_days.clone())),
+    ];
+    let of_activity = wants(&["activity_by_type"]).then(|| activity_by_type(activity_cells(activities.clone())));
+    let of_users = wants(&["active_users"]).then(|| active_users(activities.clone()));
+    let of_visits = wants(&["sessions", "funnel"]).then(|| {
+        let visits = visits(activities.clone());
+        sessions(visits.clone()).concat(funnel(visits))
+    });
+    let of_customers = wants(&["customers"]).then(|| customers(buyers_sales, product_days.clone(), sales_settled));
+    let of_interest = wants(&["product_interest"]).then(|| product_interest(activities.clone(), product_days));
     let (dead_products, swept) = scope.feedback(1);
-    let live_products = product_minutes.concat(product_hours).concat(swept.as_collection());
+    let sold = wants(&of_live_products).then(|| product_minutes.concat(product_hours));
+    let live_products = concatenate(scope, sold).concat(swept.as_collection());
     let (dead_activity, swept) = scope.feedback(1);
-    let live_activity = seen_by_minute(activities.clone()).concat(swept.as_collection());
+    let seen = wants(&["activity_last_hour"]).then(|| seen_by_minute(activities.clone()));
+    let live_activity = concatenate(scope, seen).concat(swept.as_collection());
     let (dead_categories, swept) = scope.feedback(1);
-    let live_categories = category_hours(sales_cells.clone()).concat(swept.as_collection());
+    let by_category = wants(&["revenue_anomaly"]).then(|| category_hours(sales_cells.clone()));
+    let live_categories = concatenate(scope, by_category).concat(swept.as_collection());
     let judged_hours = as_of_hour.clone().flat_map(roles);
     let arrangements = Arrangements {
-        sales_rollups: arrange_rollups(sales_rollups, "Sales rollups"),
-        activity_rollups: arrange_rollups(activity_by_type(activity_cells), "Activity rollups"),
-        user_rollups: arrange_rollups(active_users(activities.clone()), "User rollups"),
-        visit_rollups: arrange_rollups(sessions(visits.clone()).concat(funnel(visits)), "Visit rollups"),
-        customer_rollups: arrange_rollups(
-            customers(buyers_sales, product_days.clone(), sales_settled),
-            "Customer rollups",
-        ),
-        interest_rollups: arrange_rollups(product_interest(activities.clone(), product_days), "Interest rollups"),
+        sales_rollups: arrange_rollups(concatenate(scope, of_sales.into_iter().flatten()), "Sales rollups"),
+        activity_rollups: arrange_rollups(concatenate(scope, of_activity), "Activity rollups"),
+        user_rollups: arrange_rollups(concatenate(scope, of_users), "User rollups"),
+        visit_rollups: arrange_rollups(concatenate(scope, of_visits), "Visit rollups"),
+        customer_rollups: arrange_rollups(concatenate(scope, of_customers), "Customer rollups"),
+        interest_rollups: arrange_rollups(concatenate(scope, of_interest), "Interest rollups"),
+        added_rollups: added_rollups(&records, added),
         live_products: live_products.arrange_by_key_named("Live products"),
         live_activity: live_activity.arrange_by_key_named("Live activity"),
         live_categories: live_categories.arrange_by_key_named("Live categories"),
@@ -118,7 +165,17 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         .connect_loop(dead_categories);
 
     // Rows.
-    let stock = stock(candidates);
+    let added_views = arrangements.added_rollups.iter().map(|(finality, rollups)| {
+        let final_before = match finality {
+            Finality::Sales => sales_final.clone(),
+            Finality::Activity => activity_final.clone(),
+            Finality::Both => both_final.clone(),
+            Finality::Never => empty(scope).as_collection(),
+        };
+        publish(rollups.clone(), final_before, Dating::Event, &format!("Publish: added views ({finality:?})"))
+            .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Added(measures, is_final)))
+    });
+    let added_views = concatenate(scope, added_views);
     let sales_views = publish(arrangements.sales_rollups.clone(), sales_final.clone(), Dating::Event, "Publish: sales")
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Sales(measures, is_final)));
     let customer_views =
@@ -134,13 +191,14 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Visits(measures, is_final)));
     let interest_views = publish(arrangements.interest_rollups.clone(), both_final, Dating::Event, "Publish: interest")
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Interest(measures, is_final)));
-    sales_views
+    let rows = sales_views
+        .concat(added_views)
         .concat(activity_final_rows)
         .concat(user_views)
         .concat(visit_views)
         .concat(interest_views)
         .concat(customer_views)
-        .concat(sales_all(sales_cells))
+        .concat(sales_all(when(wants(&["sales_all"]), sales_cells)))
         .concat(sales_last(arrangements.sales_rollups.clone(), live_windows))
         .concat(top_products(&arrangements))
         .concat(inventory_summary(stock.clone()))
@@ -151,9 +209,39 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: Settings) -> Rows<'sco
         .concat(stock_rows(stock))
         .concat(data_quality(quality))
         .concat(arithmetic_mismatch(mismatches))
-        .concat(purchases_unmatched(activities, dealings, as_of_hour))
+        .concat(purchases_unmatched(when(parts.dealings, activities), dealings, as_of_hour))
         .concat(activity_last_hour(&arrangements))
-        .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))))
+        .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))));
+    if *selection == Selection::all() {
+        return rows;
+    }
+    // Views that share a collection are maintained together.
+    let selection = selection.clone();
+    rows.filter(move |(key, _)| selection.keeps(key))
+}
+
+/// The collection where it is wanted, else one of nothing.
+fn when<D: Data, R: Semigroup + 'static>(
+    wanted: bool,
+    collection: VecCollection<'_, Tick, D, R>,
+) -> VecCollection<'_, Tick, D, R> {
+    if wanted { collection } else { empty(collection.scope()).as_collection() }
+}
+
+/// The added views, those together whose windows are final at the same time.
+fn added_rollups<'scope>(
+    records: &Records<'scope>,
+    added: &[AddedView],
+) -> Vec<(Finality, Rollups<'scope, AddedMeasures>)> {
+    let scope = records.sales.scope();
+    let of = |finality| {
+        let views = (0..).zip(added).filter(move |(_, view)| view.layout.finality() == finality);
+        let contributions: Vec<_> =
+            views.map(|(place, view)| view.contributions(records, View::Added(place))).collect();
+        let name = format!("Added rollups ({finality:?})");
+        (!contributions.is_empty()).then(|| (finality, arrange_rollups(concatenate(scope, contributions), &name)))
+    };
+    Finality::ALL.into_iter().filter_map(of).collect()
 }
 
 fn stock_rows<'scope>(stock: VecCollection<'scope, Tick, StockLevel, i64>) -> Rows<'scope> {

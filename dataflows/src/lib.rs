@@ -6,11 +6,14 @@
 //! Where to look: a number is wrong, [`views`]; a record's outcome is wrong, [`admission`]; memory,
 //! [`arrangements`]; what depends on event time, [`clock`].
 
+pub mod added;
 pub mod admission;
 pub mod arrangements;
 pub mod assembly;
 pub mod cells;
 pub mod clock;
+pub mod fields;
+pub mod group_by;
 pub mod inputs;
 mod intern;
 pub mod measures;

@@ -7,6 +7,7 @@
 
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::records::{Outcome, Reason, Sale};
 
@@ -198,6 +199,53 @@ pub struct SupplyMeasures {
     pub units_sold: i64,
 }
 measures!(SupplyMeasures { rows, stock, short_rows, units_sold });
+
+/// What an added view sums; its layout says what the sums are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AddedMeasures {
+    /// Records that count: while there are any, there is a row.
+    pub rows: i64,
+    /// Sums. All contributions to a view's rows have equally many.
+    pub sums: SmallVec<[i128; 2]>,
+}
+
+impl IsZero for AddedMeasures {
+    fn is_zero(&self) -> bool {
+        self.rows == 0 && self.sums.iter().all(|sum| *sum == 0)
+    }
+}
+
+impl Semigroup for AddedMeasures {
+    fn plus_equals(&mut self, other: &Self) {
+        self.rows += other.rows;
+        if self.sums.len() < other.sums.len() {
+            self.sums.resize(other.sums.len(), 0);
+        }
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+impl Monoid for AddedMeasures {
+    fn zero() -> Self {
+        Self::default()
+    }
+}
+
+impl Abelian for AddedMeasures {
+    fn negate(&mut self) {
+        self.rows = -self.rows;
+        self.sums.iter_mut().for_each(|sum| *sum = -*sum);
+    }
+}
+
+impl Multiply<i64> for AddedMeasures {
+    type Output = Self;
+    fn multiply(mut self, times: &i64) -> Self {
+        self.rows *= times;
+        self.sums.iter_mut().for_each(|sum| *sum *= i128::from(*times));
+        self
+    }
+}
 
 /// How many records had which outcome, and how many dead letters have which reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,11 +1,13 @@
 //! What leaves the graph: rows, each under the key of the document it becomes.
 
+use std::collections::BTreeSet;
+
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
 use crate::measures::{
-    ActivityMeasures, CustomerMeasures, InterestMeasures, InventoryMeasures, LastHourMeasures, QualityMeasures,
-    SalesMeasures, SupplyMeasures, UnmatchedMeasures, VisitMeasures,
+    ActivityMeasures, AddedMeasures, CustomerMeasures, InterestMeasures, InventoryMeasures, LastHourMeasures,
+    QualityMeasures, SalesMeasures, SupplyMeasures, UnmatchedMeasures, VisitMeasures,
 };
 use crate::records::{Millis, StockLevel, Text};
 use crate::time::{Diff, LiveRange, Tick, Window};
@@ -35,10 +37,12 @@ pub enum View {
     ProductInterest,
     /// New and returning buyers.
     Customers,
+    /// An added view, by its place among them.
+    Added(u16),
 }
 
 impl View {
-    /// Every windowed view.
+    /// Every built-in windowed view; the first is the least.
     pub const ALL: [View; 11] = [
         View::SalesTotal,
         View::SalesByCategory,
@@ -53,9 +57,9 @@ impl View {
         View::Customers,
     ];
 
-    /// The document's `type`.
-    pub const fn name(self) -> &'static str {
-        match self {
+    /// The document's `type`; none for an added view, whose layout has it.
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
             View::SalesTotal => "sales_total",
             View::SalesByCategory => "sales_by_category",
             View::SalesByStore => "sales_by_store",
@@ -67,13 +71,15 @@ impl View {
             View::Funnel => "funnel",
             View::ProductInterest => "product_interest",
             View::Customers => "customers",
-        }
+            View::Added(_) => return None,
+        })
     }
 
-    /// The field of the document's `key`, if the view has one.
+    /// The field of the document's `key`, if the view has one; those of an added view are in its layout.
     pub const fn key_field(self) -> Option<&'static str> {
         match self {
             View::SalesTotal | View::ActiveUsers | View::Sessions | View::Funnel | View::Customers => None,
+            View::Added(_) => None,
             View::SalesByCategory => Some("category"),
             View::SalesByStore => Some("store_id"),
             View::SalesByPaymentMethod => Some("payment_method"),
@@ -90,7 +96,7 @@ pub struct RollupKey {
     pub window: Window,
     /// The view.
     pub view: View,
-    /// The value of the view's key field; empty if it has none.
+    /// The value of the view's key field; empty if it has none. Of an added view: [`crate::added::composite_key`].
     pub key: Text,
 }
 
@@ -265,6 +271,8 @@ pub enum RowBody {
     Interest(InterestMeasures, bool),
     /// Sums over a day's customers, and whether the window is final.
     Customers(CustomerMeasures, bool),
+    /// Sums of an added view, and whether the window is final.
+    Added(AddedMeasures, bool),
     /// A count.
     Count(i64),
     /// Counts of what has no counterpart.
@@ -285,6 +293,53 @@ pub enum RowBody {
     Stock(Box<StockLevel>),
     /// An instant.
     Instant(Millis),
+}
+
+/// Which of the built-in views are maintained, by the names that documents have: those of [`View`], [`Metric`] and
+/// [`AlertKind`], `stock` and `supply`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection(Option<BTreeSet<&'static str>>);
+
+impl Selection {
+    /// All of them.
+    pub const fn all() -> Selection {
+        Selection(None)
+    }
+
+    /// Every name that can be chosen.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        let views = View::ALL.into_iter().filter_map(View::name);
+        views.chain(Metric::ALL.map(Metric::name)).chain(["stock", "supply"]).chain(AlertKind::ALL.map(AlertKind::name))
+    }
+
+    /// Those of these names, or the first name that there is not.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Selection, &'a str> {
+        let chosen = names.into_iter().map(|name| Selection::names().find(|known| *known == name).ok_or(name));
+        Ok(Selection(Some(chosen.collect::<Result<_, _>>()?)))
+    }
+
+    /// Whether one of these is maintained.
+    pub fn has(&self, names: &[&str]) -> bool {
+        self.0.as_ref().is_none_or(|chosen| names.iter().any(|name| chosen.contains(name)))
+    }
+
+    /// The names, in order, unless it is all of them.
+    pub fn chosen(&self) -> Option<impl Iterator<Item = &'static str>> {
+        self.0.as_ref().map(|chosen| chosen.iter().copied())
+    }
+
+    /// Whether the documents of a row are maintained. What is not made of the built-in views is always.
+    pub fn keeps(&self, key: &RowKey) -> bool {
+        let name = match key {
+            RowKey::Rollup(key) => key.view.name(),
+            RowKey::Metric(metric) => Some(metric.name()),
+            RowKey::Stock(_) => Some("stock"),
+            RowKey::Supply(_) => Some("supply"),
+            RowKey::Alert(kind, _) => Some(kind.name()),
+            RowKey::AsOf => None,
+        };
+        name.is_none_or(|name| self.has(&[name]))
+    }
 }
 
 /// A row: at every epoch, at most one per key is in force.

@@ -42,6 +42,19 @@ pub struct SalesPass<'scope> {
     pub dealings: Dealings<'scope>,
 }
 
+/// What is to be made of sales; what is not stays empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// [`SalesPass::cells`].
+    pub cells: bool,
+    /// [`SalesPass::products`].
+    pub products: bool,
+    /// [`SalesPass::buyers_sales`].
+    pub buyers_sales: bool,
+    /// [`SalesPass::dealings`].
+    pub dealings: bool,
+}
+
 /// Sums of one kind while a tick is incomplete.
 type Sums<K, M> = HashMap<K, M>;
 
@@ -63,7 +76,7 @@ struct Open {
 }
 
 /// Makes it. Sums appear when their tick is complete, single sales at once.
-pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) -> SalesPass<'scope> {
+pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>, parts: Parts) -> SalesPass<'scope> {
     let mut builder = OperatorBuilder::new("Sales pass".to_owned(), sales.scope());
     let mut input = builder.new_input(sales.inner, Pipeline);
     let (cells, cells_stream) = builder.new_output::<Vec<(SalesCell, Tick, SalesMeasures)>>();
@@ -96,14 +109,23 @@ pub fn sales_pass<'scope>(sales: VecCollection<'scope, Tick, PlacedSale, Diff>) 
                     let minute = Window::of(Granularity::Minute, sale.timestamp);
                     let Sale { transaction_id, user_id, product_id, total_amount, timestamp, .. } = sale;
                     let Sale { payment_method, store_id, category, .. } = sale;
-                    add(&mut open.cells, SalesCell { window: minute, category, store_id, payment_method }, measures);
-                    add(&mut open.products, (minute, product_id.clone()), measures);
+                    if parts.cells {
+                        let cell = SalesCell { window: minute, category, store_id, payment_method };
+                        add(&mut open.cells, cell, measures);
+                    }
+                    if parts.products {
+                        add(&mut open.products, (minute, product_id.clone()), measures);
+                    }
                     let amount = total_amount.0;
-                    let side = Side::Sale;
-                    let dealing = Dealing { user_id: user_id.clone(), product_id, amount, timestamp, side };
-                    dealings.give((dealing, tick, difference));
-                    let buyers_sale = BuyersSale { timestamp, transaction_id, partition, total_amount: amount };
-                    buyers_sales.give(((user_id, buyers_sale), tick, difference));
+                    if parts.dealings {
+                        let side = Side::Sale;
+                        let dealing = Dealing { user_id: user_id.clone(), product_id, amount, timestamp, side };
+                        dealings.give((dealing, tick, difference));
+                    }
+                    if parts.buyers_sales {
+                        let buyers_sale = BuyersSale { timestamp, transaction_id, partition, total_amount: amount };
+                        buyers_sales.give(((user_id, buyers_sale), tick, difference));
+                    }
                 }
             });
             let (mut cells, mut products) = (cells.activate(), products.activate());

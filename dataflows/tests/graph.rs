@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
 
 use support::log::Log;
-use support::samples::SETTINGS;
+use support::samples::graph;
 use support::{Sessions, build, finish};
 
 #[test]
@@ -16,7 +16,7 @@ fn the_operators_are_those_of_the_list() {
     let found = timely::execute_directly(|worker| {
         let log = Log::start(worker);
         let mut sessions = Sessions::new();
-        build(worker, &mut sessions, SETTINGS, |_row, _tick, _change| {});
+        build(worker, &mut sessions, &graph(), |_row, _tick, _change| {});
         drop(sessions);
         finish(worker, &AtomicBool::new(false));
         Log::flush(worker);

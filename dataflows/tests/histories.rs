@@ -9,12 +9,14 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm, TestRng, TestRunner};
 use support::check::{check, expect};
+use support::group_bys::group_bys;
 use support::samples::START;
 use support::{Pace, Plan, Timed};
 use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::assembly::Settings;
 use tillflow_dataflows::oracle::RowsByKey;
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::outputs::{Metric, RowBody, RowKey};
+use tillflow_dataflows::outputs::{Metric, RowBody, RowKey, Selection};
 use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Reason, Sale, StockLevel, Topic};
 use tillflow_dataflows::time::{HOUR, LiveRange, MINUTE, Tick};
 
@@ -49,6 +51,8 @@ struct History {
     first_tick: u8,
     /// Whether time stands almost still and transactions are many, so that the live ranges fill.
     calm: bool,
+    /// Which views are maintained, by the bits of their names' places; absent: all.
+    selection: Option<u32>,
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -75,13 +79,15 @@ fn history() -> impl Strategy<Value = History> {
     let partitions = proptest::array::uniform7((0u8..6, 0u8..8));
     let correction_window = prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8), 1 => Just(3u8)];
     let calm = proptest::bool::weighted(0.3);
-    (records, partitions, correction_window, 0u8..3, calm).prop_map(
-        |(records, partitions, correction_window, first_tick, calm)| History {
+    let selection = prop_oneof![3 => Just(None), 1 => any::<u32>().prop_map(Some)];
+    (records, partitions, correction_window, 0u8..3, calm, selection).prop_map(
+        |(records, partitions, correction_window, first_tick, calm, selection)| History {
             records,
             partitions,
             correction_window,
             first_tick,
             calm,
+            selection,
         },
     )
 }
@@ -234,7 +240,13 @@ fn build(history: &History) -> Plan {
         earlier[partition].push(given.clone());
         records.push(Timed { tick, partition, record: Record { given, offset, kafka_timestamp } });
     }
-    Plan { settings, partitions: PARTITIONS.to_vec(), records }
+    let selection = history.selection.map_or_else(Selection::all, |bits| {
+        let names = (0..).zip(Selection::names()).filter(|(place, _)| bits >> place & 1 == 1);
+        Selection::of(names.map(|(_, name)| name)).expect("there are views of these names")
+    });
+    let added = group_bys().into();
+    let graph = Settings { selection, added, ..Settings::new(settings.correction_window) };
+    Plan { settings, graph, partitions: PARTITIONS.to_vec(), records }
 }
 
 /// The same records at other ticks: each partition goes at its own pace.
@@ -320,7 +332,8 @@ impl Happened {
                 | RowBody::Users(_, is_final)
                 | RowBody::Visits(_, is_final)
                 | RowBody::Interest(_, is_final)
-                | RowBody::Customers(_, is_final),
+                | RowBody::Customers(_, is_final)
+                | RowBody::Added(_, is_final),
             ) => Some(*is_final),
             _ => None,
         };

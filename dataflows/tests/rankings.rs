@@ -6,6 +6,7 @@ use support::check::{check, expect};
 use support::samples::{START, record, sale};
 use support::{Pace, Plan, Timed};
 use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::assembly::Settings;
 use tillflow_dataflows::oracle::admission::Given;
 use tillflow_dataflows::records::{Money, Topic};
 use tillflow_dataflows::time::{HOUR, MINUTE};
@@ -58,7 +59,8 @@ fn thousands_of_products_with_equal_revenues_rise_fall_and_slide_out() {
         give(tick, 0, Given::Sale(sale(&format!("later {tick}"), START + hours * HOUR + 30 * MINUTE)));
     }
     let settings = AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE };
-    let plan = Plan { settings, partitions: vec![(Topic::Sales, 0), (Topic::Sales, 1)], records };
+    let graph = Settings::new(settings.correction_window);
+    let plan = Plan { settings, graph, partitions: vec![(Topic::Sales, 0), (Topic::Sales, 1)], records };
     let expected = expect(&plan);
     for workers in [1, 2] {
         check(&plan, &expected, &Pace::even(workers));

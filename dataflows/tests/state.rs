@@ -5,7 +5,7 @@ mod support;
 use std::sync::atomic::AtomicBool;
 
 use support::log::Log;
-use support::samples::{SETTINGS, START, activity, level, record, sale};
+use support::samples::{SETTINGS, START, activity, graph, level, record, sale};
 use support::{Owned, Sessions, build, finish};
 use tillflow_dataflows::oracle::admission::Given;
 use tillflow_dataflows::records::{Millis, Money, Topic};
@@ -28,7 +28,7 @@ struct Shop<'a> {
 impl Shop<'_> {
     fn open(worker: &mut Worker, partitions: i32) -> Shop<'_> {
         let mut sessions = Sessions::new();
-        build(worker, &mut sessions, SETTINGS, |_row, _tick, _change| {});
+        build(worker, &mut sessions, &graph(), |_row, _tick, _change| {});
         Shop {
             worker,
             sessions,

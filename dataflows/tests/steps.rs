@@ -21,11 +21,13 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use support::group_bys::group_bys;
 use support::samples::{activity, level, sale};
 use support::{Pace, Plan, Timed, run};
 use tillflow_dataflows::admission::{AdmissionSettings, Decision};
+use tillflow_dataflows::assembly::Settings;
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::outputs::{Row, RowBody, RowKey, Subject};
+use tillflow_dataflows::outputs::{Row, RowBody, RowKey, Subject, View};
 use tillflow_dataflows::records::{Millis, Money, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{DAY, HOUR, MINUTE, Tick};
 
@@ -145,9 +147,12 @@ fn parse_record(line: &str) -> (Topic, i32, Given, Option<Millis>) {
 fn key_text(key: &RowKey) -> String {
     match key {
         RowKey::Rollup(key) => {
-            let mut text =
-                format!("{}|{}|{}", key.view.name(), key.window.granularity.name(), time_text(key.window.start));
-            if key.view.key_field().is_some() {
+            let name = match key.view {
+                View::Added(place) => group_bys()[usize::from(place)].layout.name.clone(),
+                view => view.name().unwrap_or_default().to_owned(),
+            };
+            let mut text = format!("{name}|{}|{}", key.window.granularity.name(), time_text(key.window.start));
+            if !key.key.is_empty() {
                 write!(text, "|{}", key.key).expect("a string takes it");
             }
             text
@@ -178,6 +183,9 @@ fn body_text(body: &RowBody) -> String {
         ),
         RowBody::Activity(sums, is_final) => {
             format!("{} events, {}{}", sums.events, money_text(sums.amount), closed(is_final))
+        }
+        RowBody::Added(measures, is_final) => {
+            format!("{} rows, {:?}{}", measures.rows, measures.sums, closed(is_final))
         }
         RowBody::Users(users, is_final) => format!("{users} users{}", closed(is_final)),
         RowBody::Visits(sums, is_final) => {
@@ -303,7 +311,8 @@ fn rewrite(name: &str, text: &str) -> String {
         lines.push(line);
     }
 
-    let plan = Plan { settings, partitions, records };
+    let graph = Settings { added: group_bys().into(), ..Settings::new(settings.correction_window) };
+    let plan = Plan { settings, graph, partitions, records };
     let outcome = run(&plan, &Pace::even(2));
     let mut updates: BTreeMap<Tick, Vec<(Row, i64)>> = BTreeMap::new();
     for (row, tick, change) in outcome.updates {

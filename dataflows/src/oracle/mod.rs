@@ -9,6 +9,7 @@ pub mod admission;
 mod activity;
 mod anomaly;
 mod customers;
+mod group_by;
 mod interest;
 mod inventory;
 mod quality;
@@ -21,6 +22,7 @@ mod visits;
 
 use std::collections::BTreeMap;
 
+use crate::added::AddedView;
 use crate::inputs::StockCandidate;
 use crate::outputs::{RowBody, RowKey};
 use crate::records::{Activity, Millis, Outcome, Reason, Sale, Topic};
@@ -45,8 +47,8 @@ pub struct Facts {
 /// Rows in force, by key.
 pub type RowsByKey = BTreeMap<RowKey, RowBody>;
 
-/// Every row of every view at an instant.
-pub fn rows(facts: &Facts, correction_window: Millis) -> RowsByKey {
+/// Every row of every view at an instant; of the added views those of group-bys.
+pub fn rows(facts: &Facts, correction_window: Millis, added: &[AddedView]) -> RowsByKey {
     let mut rows = RowsByKey::new();
     let mut give = |key: RowKey, body: RowBody| {
         let other = rows.insert(key.clone(), body);
@@ -63,6 +65,7 @@ pub fn rows(facts: &Facts, correction_window: Millis) -> RowsByKey {
     supply::rows(facts, &mut give);
     anomaly::rows(facts, &mut give);
     quality::rows(facts, &mut give);
+    group_by::rows(facts, correction_window, added, &mut give);
     if let Some(as_of) = times::as_of(facts) {
         give(RowKey::AsOf, RowBody::Instant(as_of));
     }

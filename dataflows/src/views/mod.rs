@@ -7,6 +7,7 @@ pub mod arithmetic_mismatch;
 pub mod customers;
 pub mod data_quality;
 pub mod funnel;
+pub mod group_by;
 pub mod inventory_summary;
 pub mod product_interest;
 pub mod purchases_unmatched;
@@ -28,12 +29,20 @@ pub mod visits;
 
 use differential_dataflow::VecCollection;
 
+use crate::added::AddedView;
 use crate::outputs::{RollupKey, View};
 use crate::records::Text;
 use crate::time::{Tick, Window};
 
 /// What facts add to the rows of windowed views: rows as data, sums as differences.
 pub type Contributions<'scope, M> = VecCollection<'scope, Tick, RollupKey, M>;
+
+/// The views that were added to the built-in ones, one line each: see `docs/adding-a-view.md`.
+pub fn added() -> Vec<AddedView> {
+    vec![
+        // returns_by_store::view(),
+    ]
+}
 
 /// The row of a view.
 pub fn rollup(view: View, window: Window, key: Text) -> RollupKey {

@@ -6,7 +6,7 @@ use tillflow_dataflows::admission::Decision;
 use tillflow_dataflows::measures::SalesMeasures;
 use tillflow_dataflows::oracle::admission::History;
 use tillflow_dataflows::oracle::{self, Facts, RowsByKey};
-use tillflow_dataflows::outputs::{Metric, Row, RowBody, RowKey, View};
+use tillflow_dataflows::outputs::{Metric, Row, RowBody, RowKey, Selection, View};
 use tillflow_dataflows::time::{Diff, Granularity, LiveRange, Tick, Window};
 
 use super::{Outcome, Pace, Plan, run};
@@ -36,7 +36,9 @@ pub fn expect(plan: &Plan) -> Expected {
         }
         let mut facts = Facts::default();
         histories.values().for_each(|history| history.add_facts(&mut facts));
-        rows.insert(tick, oracle::rows(&facts, plan.settings.correction_window));
+        let mut expected = oracle::rows(&facts, plan.settings.correction_window, &plan.graph.added);
+        expected.retain(|key, _| plan.graph.selection.keeps(key));
+        rows.insert(tick, expected);
     }
     Expected { rows, decisions }
 }
@@ -64,12 +66,16 @@ pub fn check(plan: &Plan, expected: &Expected, pace: &Pace) {
             }
         }
         let (_, expected) = expected.rows.range(..=tick).next_back().expect("tick 0 is expected");
-        compare(&rows, expected, &format!("tick {tick}, {pace:?}"));
+        let place = format!("tick {tick}, {pace:?}");
+        let found = compare(&rows, expected, &place);
+        if plan.graph.selection == Selection::all() {
+            identities(&found, &place);
+        }
     }
 }
 
 /// Rows in force against rows expected.
-fn compare(rows: &BTreeMap<Row, Diff>, expected: &RowsByKey, place: &str) {
+fn compare(rows: &BTreeMap<Row, Diff>, expected: &RowsByKey, place: &str) -> RowsByKey {
     let mut faults = Vec::new();
     let mut found = RowsByKey::new();
     for ((key, body), count) in rows {
@@ -93,7 +99,7 @@ fn compare(rows: &BTreeMap<Row, Diff>, expected: &RowsByKey, place: &str) {
         }
     }
     assert!(faults.is_empty(), "{place}:\n  {}", faults.join("\n  "));
-    identities(&found, place);
+    found
 }
 
 /// What must agree whatever the records are.

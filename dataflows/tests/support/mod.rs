@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 
 pub mod check;
+pub mod group_bys;
 pub mod log;
 pub mod samples;
 
@@ -32,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub settings: AdmissionSettings,
+    /// What the graph is built with.
+    pub graph: Settings,
     pub partitions: Vec<(Topic, i32)>,
     /// In the order of each partition's offsets; a partition's ticks do not fall.
     pub records: Vec<Timed>,
@@ -166,7 +169,7 @@ impl Owned {
 pub fn build(
     worker: &mut Worker,
     sessions: &mut Sessions,
-    settings: AdmissionSettings,
+    settings: &Settings,
     mut give: impl FnMut(Row, Tick, Diff) + 'static,
 ) {
     worker.dataflow::<Tick, _, _>(|scope| {
@@ -177,7 +180,7 @@ pub fn build(
             clocks: sessions.clocks.to_collection(scope),
             quality: sessions.quality.to_collection(scope),
         };
-        let rows = assemble(inputs, Settings { correction_window: settings.correction_window });
+        let rows = assemble(inputs, settings);
         let mut open = Antichain::from_elem(0);
         rows.inner.sink(Pipeline, "Capture", move |(input, frontier)| {
             input.for_each(|_capability, data| {
@@ -240,7 +243,7 @@ pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
 fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, failed: &AtomicBool) -> Outcome {
     let mut sessions = Sessions::new();
     let (sender, receiver) = std::sync::mpsc::channel();
-    build(worker, &mut sessions, plan.settings, move |row, tick, change| {
+    build(worker, &mut sessions, &plan.graph, move |row, tick, change| {
         sender.send((row, tick, change)).expect("the receiver outlives the graph");
     });
     let ahead = pace.ahead[worker.index() % pace.ahead.len()];

@@ -5,11 +5,17 @@ use tillflow_dataflows::records::{Activity, Millis, Money, Sale, StockLevel};
 use tillflow_dataflows::time::{HOUR, MINUTE};
 
 use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::assembly::Settings;
 
 /// 2024-01-15T23:30:00Z.
 pub const START: Millis = 1_705_361_400_000;
 
 pub const SETTINGS: AdmissionSettings = AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE };
+
+/// What the graph is built with.
+pub fn graph() -> Settings {
+    Settings::new(SETTINGS.correction_window)
+}
 
 pub fn sale(id: &str, timestamp: Millis) -> Sale {
     Sale {
