@@ -217,7 +217,7 @@ fn graph(sales: &Arc<Vec<Sale>>, workers: usize, admit: bool) -> Duration {
                 clocks: clocks.to_collection(scope),
                 quality: quality.to_collection(scope),
             };
-            let rows = assemble(inputs, Settings { correction_window: SETTINGS.correction_window });
+            let rows = assemble(inputs, &Settings::new(SETTINGS.correction_window));
             rows.inspect(|row| {
                 black_box(row);
             })

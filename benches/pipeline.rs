@@ -261,6 +261,7 @@ fn pipeline(partitions: &Arc<[Vec<OwnedRecord>; PARTITIONS]>, workers: usize, st
         admission: AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE },
         timezone: chrono_tz::Tz::UTC,
         instance: String::from("bench"),
+        views: tillflow::views::ViewSet::default(),
     };
     let begun = Instant::now();
     let source = Arc::new(Log { partitions: Arc::clone(partitions) });

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod codec;
+pub mod configuration;
 pub mod dashboard;
 pub mod document;
 pub mod engine;
@@ -12,3 +13,4 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod verify;
+pub mod views;

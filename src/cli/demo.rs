@@ -26,6 +26,7 @@ use crate::source::channel::{Feed, OwnedRecord};
 use crate::source::memory::MemoryLog;
 use crate::status::Status;
 use crate::store::StoreAddress;
+use crate::views::ViewSet;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 3;
@@ -137,6 +138,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
         admission: AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE },
         timezone: Tz::UTC,
         instance: instance(),
+        views: ViewSet::default(),
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), false);

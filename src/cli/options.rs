@@ -1,19 +1,103 @@
 //! Flags that several commands share.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use clap::Args;
 use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::outputs::Selection;
 use tillflow_dataflows::records::Millis;
 
+use super::CliError;
 use crate::generate::KafkaOptions;
-use crate::source::kafka::KafkaSettings;
+use crate::source::kafka::{KafkaSettings, KafkaSource};
+use crate::source::ndjson::NdjsonSource;
+use crate::source::{Source, SourceError};
 use crate::store::{AddressError, StoreAddress};
+use crate::views::ViewSet;
+use crate::views::file::FILE_MAX;
 
 /// Bytes that one reader's queues hold together.
 const QUEUE_BYTES: usize = 128 << 20;
+
+/// Where records come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SourceAddress {
+    Kafka,
+    Ndjson(PathBuf),
+}
+
+impl FromStr for SourceAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SourceAddress, String> {
+        match text.split_once(':') {
+            None if text == "kafka" => Ok(SourceAddress::Kafka),
+            Some(("ndjson", folder)) if !folder.is_empty() => Ok(SourceAddress::Ndjson(folder.into())),
+            _ => Err(String::from("it is `kafka`, or `ndjson:` and a folder")),
+        }
+    }
+}
+
+impl SourceAddress {
+    /// The source there. An envelope, and a zone for times without one, are those of lines.
+    pub(super) fn open(&self, kafka: &KafkaArgs, envelope: bool, timezone: Tz) -> Result<Arc<dyn Source>, SourceError> {
+        Ok(match self {
+            SourceAddress::Kafka => Arc::new(KafkaSource::new(kafka.settings())?),
+            SourceAddress::Ndjson(folder) => Arc::new(NdjsonSource::new(folder, envelope, timezone)),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum OnOff {
+    On,
+    Off,
+}
+
+/// What is maintained.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Views")]
+pub(super) struct ViewArgs {
+    /// Maintain only these of the built-in views: types of documents, names of metrics, kinds of alerts, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',', num_args = 0..)]
+    views: Option<Vec<String>>,
+    /// More views: group-bys in a TOML file
+    #[arg(long, value_name = "FILE")]
+    view_file: Option<PathBuf>,
+}
+
+impl ViewArgs {
+    pub(super) fn set(&self) -> Result<ViewSet, CliError> {
+        let selection = match &self.views {
+            None => Selection::all(),
+            Some(names) => {
+                Selection::of(names.iter().map(String::as_str).filter(|name| !name.is_empty())).map_err(|name| {
+                    let known: Vec<&str> = Selection::names().collect();
+                    CliError::Settings(format!("--views: there is no view {name:?}; there are {}", known.join(", ")))
+                })?
+            }
+        };
+        let Some(path) = &self.view_file else {
+            return ViewSet::new(selection, None).map_err(|error| CliError::Settings(error.to_string()));
+        };
+        let read = || {
+            let file = std::fs::File::open(path)?;
+            let mut text = String::new();
+            // One byte more tells that it is too long.
+            file.take(FILE_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
+        };
+        let text =
+            read().map_err(|error| CliError::Settings(format!("--view-file: reading {}: {error}", path.display())))?;
+        ViewSet::new(selection, Some(text))
+            .map_err(|error| CliError::Settings(format!("--view-file: {}, {error}", path.display())))
+    }
+}
 
 /// How Kafka is reached.
 #[derive(Clone, Debug, Args)]

@@ -1,7 +1,5 @@
 //! `tillflow run`.
 
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,42 +7,16 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::options::{AdmissionArgs, KafkaArgs, ListenArgs, StoreArgs, default_workers, workers};
+use super::options::{
+    AdmissionArgs, KafkaArgs, ListenArgs, OnOff, SourceAddress, StoreArgs, ViewArgs, default_workers, workers,
+};
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
 use crate::engine::{self, EngineOptions};
 use crate::metrics::Metrics;
-use crate::source::Source;
-use crate::source::kafka::KafkaSource;
-use crate::source::ndjson::NdjsonSource;
 use crate::status::{Problem, Status};
 use crate::store::StoreOptions;
-
-/// Where records come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SourceAddress {
-    Kafka,
-    Ndjson(PathBuf),
-}
-
-impl FromStr for SourceAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<SourceAddress, String> {
-        match text.split_once(':') {
-            None if text == "kafka" => Ok(SourceAddress::Kafka),
-            Some(("ndjson", folder)) if !folder.is_empty() => Ok(SourceAddress::Ndjson(folder.into())),
-            _ => Err(String::from("it is `kafka`, or `ndjson:` and a folder")),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum OnOff {
-    On,
-    Off,
-}
 
 /// The pipeline: source -> dataflow -> store, with the dashboard beside it.
 #[derive(Debug, Args)]
@@ -78,6 +50,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     no_dashboard: bool,
     #[command(flatten)]
+    views: ViewArgs,
+    #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -95,11 +69,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let begun = enforce_stop(&stop);
     let status = Arc::new(Status::default());
     let metrics = Arc::new(Metrics::default());
+    let views = args.views.set()?;
     let address = args.store.address()?;
-    let source: Arc<dyn Source> = match &args.source {
-        SourceAddress::Kafka => Arc::new(KafkaSource::new(args.kafka.settings())?),
-        SourceAddress::Ndjson(folder) => Arc::new(NdjsonSource::new(folder, args.envelope, args.admission.timezone)),
-    };
+    let source = args.source.open(&args.kafka, args.envelope, args.admission.timezone)?;
     let (told, counted, has_begun) = (Arc::clone(&status), Arc::clone(&metrics), Arc::clone(&begun));
     let mut store = address.open_with(StoreOptions {
         raw_ttl: args.raw_data_ttl,
@@ -143,6 +115,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         admission: args.admission.settings(),
         timezone: args.admission.timezone,
         instance: instance(),
+        views,
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);

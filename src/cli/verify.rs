@@ -1,7 +1,6 @@
 //! `tillflow verify`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,17 +9,11 @@ use indicatif::ProgressBar;
 use tillflow_dataflows::records::{Outcome, Reason};
 
 use super::CliError;
-use super::options::{AdmissionArgs, KafkaArgs, StoreArgs};
-use super::run::OnOff;
+use super::options::{AdmissionArgs, KafkaArgs, OnOff, SourceAddress, StoreArgs};
 use super::signals::end_at_once;
 use super::terminal::bar;
-use crate::source::Source;
-use crate::source::kafka::KafkaSource;
-use crate::source::ndjson::NdjsonSource;
 use crate::store::StoreOptions;
-use crate::verify::{
-    AdmissionWindows, Difference, FieldDifference, MAINTAINED, Verification, VerifyOptions, Watcher, verify,
-};
+use crate::verify::{AdmissionWindows, Difference, FieldDifference, Verification, VerifyOptions, Watcher, verify};
 
 /// How long a store that does not answer is asked again.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,19 +24,19 @@ const VALUE_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Records {
     RawData,
-    Kafka,
-    Ndjson(PathBuf),
+    Source(SourceAddress),
 }
 
 impl FromStr for Records {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Records, String> {
-        match text.split_once(':') {
-            None if text == "raw-data" => Ok(Records::RawData),
-            None if text == "kafka" => Ok(Records::Kafka),
-            Some(("ndjson", folder)) if !folder.is_empty() => Ok(Records::Ndjson(folder.into())),
-            _ => Err(String::from("it is `raw-data`, `kafka`, or `ndjson:` and a folder")),
+        match text {
+            "raw-data" => Ok(Records::RawData),
+            text => text
+                .parse()
+                .map(Records::Source)
+                .map_err(|_| String::from("it is `raw-data`, `kafka`, or `ndjson:` and a folder")),
         }
     }
 }
@@ -118,16 +111,14 @@ impl Drop for Shown {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> Result<Verdict, CliError> {
-    let files = matches!(args.from, Records::Ndjson(_));
-    if args.envelope && !files {
+    if args.envelope && !matches!(args.from, Records::Source(SourceAddress::Ndjson(_))) {
         return Err(CliError::Settings(String::from("--envelope goes with --from ndjson:DIR only")));
     }
     end_at_once("stopped by a signal; the verification is not complete")?;
     let address = args.store.address()?;
-    let source: Option<Box<dyn Source>> = match &args.from {
+    let source = match &args.from {
         Records::RawData => None,
-        Records::Kafka => Some(Box::new(KafkaSource::new(args.kafka.settings())?)),
-        Records::Ndjson(folder) => Some(Box::new(NdjsonSource::new(folder, args.envelope, args.admission.timezone))),
+        Records::Source(from) => Some(from.open(&args.kafka, args.envelope, args.admission.timezone)?),
     };
     let settings = args.admission.settings();
     let options = VerifyOptions {
@@ -136,7 +127,6 @@ pub(super) fn run(args: &VerifyArgs) -> Result<Verdict, CliError> {
         timezone: args.admission.timezone,
         raw_data: args.raw_data == OnOff::On,
         limit: args.limit,
-        maintained: MAINTAINED,
     };
     let mut store = address.open_scan(StoreOptions { timeout: PATIENCE, ..StoreOptions::default() })?;
     let mut watcher = Shown { bar: None };

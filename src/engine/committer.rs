@@ -245,11 +245,11 @@ impl Committer {
                     }
                 }
                 (_, Some(body)) => {
-                    if let Some(document) = document(&(change.key, body), stamp) {
+                    if let Some(document) = document(&(change.key, body), stamp, &self.shared.options.views) {
                         upserts.insert((document.collection, document.id.clone()), document);
                     }
                 }
-                (key, None) => deletes.extend(document_id(key)),
+                (key, None) => deletes.extend(document_id(key, &self.shared.options.views)),
             }
         }
         for consumed in &merged.consumed {

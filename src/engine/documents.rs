@@ -1,11 +1,14 @@
 //! Rows become documents: the contract's collections, ids and fields.
 
 use chrono::{DateTime, SecondsFormat};
+use tillflow_dataflows::added::key_values;
+use tillflow_dataflows::fields::FieldKind;
 use tillflow_dataflows::measures::{SalesMeasures, SupplyMeasures, VisitMeasures};
 use tillflow_dataflows::outputs::{Metric, RollupKey, Row, RowBody, RowKey, StockKey, View};
 use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel};
 
-use crate::document::{Collection, Document, Fields, Value, push_id_part};
+use crate::document::{Collection, Document, Fields, Value, decimal_text, push_id_part};
+use crate::views::ViewSet;
 
 /// What every view document says beside its own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +29,9 @@ impl Stamp {
 }
 
 /// The collection and `_id` of the document that a row becomes; none for rows that become no document of their own.
-pub fn document_id(key: &RowKey) -> Option<(Collection, String)> {
+pub fn document_id(key: &RowKey, views: &ViewSet) -> Option<(Collection, String)> {
     match key {
-        RowKey::Rollup(key) => Some((Collection::AggregatedData, rollup_id(key))),
+        RowKey::Rollup(key) => Some((Collection::AggregatedData, rollup_id(key, views))),
         RowKey::Metric(metric) => Some((Collection::RealTimeMetrics, format!("metric|{}", metric.name()))),
         RowKey::Stock(key) => {
             let mut id = String::from("stock|");
@@ -45,10 +48,10 @@ pub fn document_id(key: &RowKey) -> Option<(Collection, String)> {
 }
 
 /// The document that a row becomes, if it becomes one.
-pub fn document((key, body): &Row, stamp: Stamp) -> Option<Document> {
-    let (collection, id) = document_id(key)?;
+pub fn document((key, body): &Row, stamp: Stamp, views: &ViewSet) -> Option<Document> {
+    let (collection, id) = document_id(key, views)?;
     let mut fields: Fields = match (key, body) {
-        (RowKey::Rollup(key), body) => rollup_fields(key, body),
+        (RowKey::Rollup(key), body) => rollup_fields(key, body, views),
         (RowKey::Metric(metric), body) => metric_fields(*metric, body, stamp.as_of),
         (RowKey::Stock(_), RowBody::Stock(level)) => stock_fields(level, stamp.as_of),
         (RowKey::Supply(product), RowBody::Supply(supply)) => supply_fields(product, supply, stamp.as_of),
@@ -74,15 +77,55 @@ fn time(name: &str, value: Millis) -> (String, Value) {
     (name.to_owned(), Value::Time(value))
 }
 
-fn rollup_id(key: &RollupKey) -> String {
-    let RollupKey { window, view, key } = key;
+/// What a windowed view is called, and the fields of a row's key.
+fn named<'a>(key: &RollupKey, views: &'a ViewSet) -> (&'a str, Vec<(&'a str, Value)>) {
+    match (key.view.name(), views.layout(key.view)) {
+        (Some(name), _) => {
+            let field = key.view.key_field().map(|field| (field, Value::Text(key.key.to_string())));
+            (name, field.into_iter().collect())
+        }
+        (None, Some(layout)) => {
+            // Without fields there is no value either.
+            let values = layout.key.iter().zip(key_values(&key.key));
+            (&layout.name, values.map(|(field, value)| (field.name.as_str(), key_value(field.kind, value))).collect())
+        }
+        (None, None) => panic!("{:?} is not among the added views", key.view),
+    }
+}
+
+/// A value of an added view's key. Numbers are written in it as digits.
+fn key_value(kind: FieldKind, value: String) -> Value {
+    match (kind, value.parse::<i128>()) {
+        (FieldKind::Text, _) | (_, Err(_)) => Value::Text(value),
+        (kind, Ok(number)) => measured(kind, number),
+    }
+}
+
+/// A number of an added view.
+fn measured(kind: FieldKind, number: i128) -> Value {
+    match (kind, i64::try_from(number)) {
+        (FieldKind::Money, _) => Value::money(number),
+        (FieldKind::Time, Ok(millis)) => Value::Time(millis),
+        (_, Ok(number)) => Value::Int(number),
+        // More than an integer of any store holds.
+        (_, Err(_)) => Value::Decimal { digits: number, scale: 0 },
+    }
+}
+
+fn rollup_id(key: &RollupKey, views: &ViewSet) -> String {
+    let (name, fields) = named(key, views);
     // Windows come from instants between 1970 and 9999.
-    let start = DateTime::from_timestamp_millis(window.start).unwrap_or_default();
+    let start = DateTime::from_timestamp_millis(key.window.start).unwrap_or_default();
     let start = start.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let mut id = format!("{}|{}|{start}", view.name(), window.granularity.name());
-    if view.key_field().is_some() {
+    let mut id = format!("{name}|{}|{start}", key.window.granularity.name());
+    for (_, value) in fields {
         id.push('|');
-        push_id_part(&mut id, key);
+        match value {
+            Value::Text(text) => push_id_part(&mut id, &text),
+            Value::Decimal { digits, scale } => id.push_str(&decimal_text(digits, scale)),
+            Value::Int(number) => id.push_str(&number.to_string()),
+            other => panic!("{other:?} is in the key of {name}"),
+        }
     }
     id
 }
@@ -94,11 +137,12 @@ pub(super) fn stock_id_parts(id: &mut String, key: &StockKey) {
     push_id_part(id, &key.warehouse_id);
 }
 
-fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
-    let RollupKey { window, view, key } = key;
-    let key = view.key_field().map(|field| text(field, key)).into_iter().collect();
+fn rollup_fields(key: &RollupKey, body: &RowBody, views: &ViewSet) -> Fields {
+    let RollupKey { window, view, .. } = key;
+    let (name, key) = named(key, views);
+    let key = key.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
     let mut fields = vec![
-        text("type", view.name()),
+        text("type", name),
         text("granularity", window.granularity.name()),
         time("timestamp", window.start),
         time("window_end", window.end()),
@@ -138,6 +182,14 @@ fn rollup_fields(key: &RollupKey, body: &RowBody) -> Fields {
                 money("new_revenue", measures.new_revenue),
                 money("returning_revenue", measures.returning_revenue()),
             ]);
+            is_final
+        }
+        RowBody::Added(measures, is_final) => {
+            let layout = views.layout(*view).expect("the view has a name, so it has a layout");
+            let numbers = layout.measures.iter().filter_map(|field| {
+                field.number.of(measures).map(|number| (field.name.clone(), measured(field.kind, number)))
+            });
+            fields.extend(numbers);
             is_final
         }
         other => panic!("a row of {view:?} has the body {other:?}"),
@@ -276,9 +328,9 @@ mod tests {
     fn a_rollup_is_named_by_its_window_and_escaped_key() {
         let window = Window::of(Granularity::Hour, 473_182 * HOUR + 5);
         let key = RowKey::Rollup(RollupKey { window, view: View::SalesByCategory, key: "a|b".into() });
-        let (_, id) = document_id(&key).unwrap();
+        let (_, id) = document_id(&key, &ViewSet::default()).unwrap();
         assert_eq!(id, r"sales_by_category|hour|2023-12-24T22:00:00Z|a\|b");
         let key = RowKey::Rollup(RollupKey { window, view: View::SalesTotal, key: "".into() });
-        assert_eq!(document_id(&key).unwrap().1, "sales_total|hour|2023-12-24T22:00:00Z");
+        assert_eq!(document_id(&key, &ViewSet::default()).unwrap().1, "sales_total|hour|2023-12-24T22:00:00Z");
     }
 }

@@ -28,10 +28,12 @@ use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::assembly;
 use tillflow_dataflows::records::Millis;
 
+use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{Phase, Status};
 use crate::store::{Store, StoreError};
+use crate::views::ViewSet;
 
 pub use self::documents::{document, document_id};
 
@@ -55,22 +57,27 @@ pub struct EngineOptions {
     pub timezone: Tz,
     /// This run's name in `progress`.
     pub instance: String,
+    /// What is maintained.
+    pub views: ViewSet,
 }
 
 impl EngineOptions {
     fn assembly(&self) -> assembly::Settings {
-        assembly::Settings { correction_window: self.admission.correction_window }
+        assembly::Settings {
+            correction_window: self.admission.correction_window,
+            selection: self.views.selection.clone(),
+            added: Arc::clone(&self.views.added),
+        }
     }
 
-    /// Every setting that decides a record's outcome or a row's content, and where the records come from.
-    fn configuration(&self, source: &dyn Source) -> String {
-        format!(
-            "source={}; correction_window_ms={}; max_future_ms={}; timezone={}",
-            source.identity(),
-            self.admission.correction_window,
-            self.admission.max_future,
-            self.timezone.name()
-        )
+    fn configuration(&self, source: &dyn Source) -> Configuration {
+        Configuration {
+            source: source.identity(),
+            correction_window: self.admission.correction_window,
+            max_future: self.admission.max_future,
+            timezone: self.timezone.name().to_owned(),
+            ..self.views.configuration()
+        }
     }
 }
 

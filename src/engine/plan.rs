@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EngineError;
+use crate::configuration::Configuration;
 use crate::source::{Assignment, PartitionInfo};
 use crate::store::{Offsets, Origin, Progress};
 
@@ -24,7 +25,7 @@ pub(super) fn plan(
     partitions: &[PartitionInfo],
     progress: &Progress,
     origin: Option<&Origin>,
-    configuration: &str,
+    configuration: &Configuration,
 ) -> Result<Plan, EngineError> {
     let found: BTreeMap<_, _> = partitions.iter().map(|info| ((info.topic, info.partition), info)).collect();
     let rebuild = progress.epoch > 0;
@@ -35,12 +36,22 @@ pub(super) fn plan(
                  empty store (another --database or SQLite file)",
             )));
         };
-        if origin.configuration != configuration {
+        let differences = match Configuration::parse(&origin.configuration) {
+            Err(unknown) => vec![format!("this version does not know the store's {unknown}")],
+            Ok(store) => {
+                let mut differences = configuration.differences(&store);
+                if store.source != configuration.source {
+                    let (theirs, ours) = (store.source, &configuration.source);
+                    differences.insert(0, format!("--source: the store has {theirs}, this run {ours}"));
+                }
+                differences
+            }
+        };
+        if !differences.is_empty() {
             return Err(EngineError::Refused(format!(
-                "the store was filled with other settings, and its numbers would mix two meanings: it has [{}], this \
-                 run has [{configuration}]. Run with the store's settings, or use an empty store (another --database \
-                 or SQLite file)",
-                origin.configuration
+                "the store was filled with other settings, and its numbers would mix two meanings: {}. Run with the \
+                 store's settings, or use an empty store (another --database or SQLite file)",
+                differences.join("; ")
             )));
         }
         for ((topic, partition), next) in &progress.offsets {
@@ -77,7 +88,7 @@ pub(super) fn plan(
         committed.insert(*key, progress.offsets.get(key).copied().unwrap_or(start));
         assignments.push(Assignment { topic: key.0, partition: key.1, start });
     }
-    let planned = Origin { offsets: starts, configuration: configuration.to_owned() };
+    let planned = Origin { offsets: starts, configuration: configuration.text() };
     let origin = (origin != Some(&planned)).then_some(planned);
     Ok(Plan { assignments, rebuild, committed, origin })
 }
@@ -103,14 +114,18 @@ mod tests {
         }
     }
 
+    fn configuration(source: &str) -> Configuration {
+        Configuration { source: source.into(), timezone: "UTC".into(), ..Configuration::default() }
+    }
+
     fn origin(start: i64) -> Origin {
-        Origin { offsets: Offsets::from([((Topic::Sales, 0), start)]), configuration: "c".into() }
+        Origin { offsets: Offsets::from([((Topic::Sales, 0), start)]), configuration: configuration("kafka").text() }
     }
 
     #[test]
     fn a_first_run_begins_at_what_is_there() {
         let empty = Progress { offsets: Offsets::new(), ..progress(0, 0) };
-        let plan = plan(&[info(7, 9)], &empty, None, "c").unwrap();
+        let plan = plan(&[info(7, 9)], &empty, None, &configuration("kafka")).unwrap();
         assert_eq!(plan.assignments[0].start, 7);
         assert_eq!(plan.committed[&(Topic::Sales, 0)], 7);
         assert!(!plan.rebuild && plan.origin.is_some());
@@ -118,21 +133,23 @@ mod tests {
 
     #[test]
     fn a_later_run_reads_again_from_where_the_first_began() {
-        let plan = plan(&[info(7, 99)], &progress(3, 50), Some(&origin(7)), "c").unwrap();
+        let plan = plan(&[info(7, 99)], &progress(3, 50), Some(&origin(7)), &configuration("kafka")).unwrap();
         assert_eq!((plan.assignments[0].start, plan.committed[&(Topic::Sales, 0)]), (7, 50));
         assert!(plan.rebuild && plan.origin.is_none());
     }
 
     #[test]
     fn what_would_lose_or_falsify_is_refused() {
-        let cases: [(&[PartitionInfo], &str, &str); 4] = [
-            (&[info(8, 99)], "c", "no longer there"),
-            (&[info(7, 49)], "c", "truncated"),
-            (&[], "c", "is gone"),
-            (&[info(7, 99)], "other", "other settings"),
+        let other_views = Configuration { views: Some(Vec::new()), ..configuration("kafka") };
+        let cases: [(&[PartitionInfo], Configuration, &str); 5] = [
+            (&[info(8, 99)], configuration("kafka"), "no longer there"),
+            (&[info(7, 49)], configuration("kafka"), "truncated"),
+            (&[], configuration("kafka"), "is gone"),
+            (&[info(7, 99)], configuration("other"), "--source: the store has kafka, this run other"),
+            (&[info(7, 99)], other_views, "--views: the store has all"),
         ];
         for (partitions, configuration, words) in cases {
-            let error = plan(partitions, &progress(3, 50), Some(&origin(7)), configuration).unwrap_err();
+            let error = plan(partitions, &progress(3, 50), Some(&origin(7)), &configuration).unwrap_err();
             assert!(matches!(&error, EngineError::Refused(text) if text.contains(words)), "{error}");
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn names(settings: Settings) -> Names {
         }
         let mut inputs = Inputs::new();
         worker.dataflow_named::<u64, _, _>("tillflow", |scope| {
-            views(&mut inputs, scope, settings);
+            views(&mut inputs, scope, &settings);
         });
         drop(inputs);
         while worker.has_dataflows() {

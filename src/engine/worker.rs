@@ -172,7 +172,7 @@ type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>
 pub(super) fn views<'scope>(
     inputs: &mut Inputs,
     scope: Scope<'scope, Tick>,
-    settings: assembly::Settings,
+    settings: &assembly::Settings,
 ) -> Rows<'scope> {
     let graph = GraphInputs {
         sales: inputs.sales.to_collection(scope),
@@ -195,7 +195,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let mut inputs = Inputs::new();
     let mut notes_input: NotesInput = InputHandle::new();
     let probe = worker.dataflow_named("tillflow", |scope| {
-        let rows = views(&mut inputs, scope, shared.assembly);
+        let rows = views(&mut inputs, scope, &shared.assembly);
         let notes = scope.input_from(&mut notes_input);
         drain(rows, notes, batches, shared)
     });

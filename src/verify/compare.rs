@@ -73,22 +73,26 @@ impl Comparison {
 
     /// Takes a document of the store.
     pub(super) fn stored(&mut self, document: Document) {
-        let Document { collection, id, fields } = document;
+        let collection = document.collection;
         self.compared[place(collection)] += 1;
-        let document = Document { collection, id, fields };
         self.stamps(&document);
         let is_alert = matches!(document.get("type"), Some(Value::Text(kind)) if kind == "alert");
         let is_resolved = matches!(document.get("state"), Some(Value::Text(state)) if state == "resolved");
         if is_alert && collection == Collection::RealTimeMetrics {
             self.alert_history(&document, is_resolved);
         }
-        let besides = besides(collection);
-        let digest = self.digests.of(document.fields.iter().filter(|(name, _)| !besides.contains(&name.as_str())));
+        let digest = self.digest(collection, &document.fields);
         let entry = Entry { digest, is_resolved: is_alert && is_resolved };
         // MongoDB and SQLite have one document of an `_id`; two `_id`s that are no text could look the same.
         if self.stored[place(collection)].insert(document.id.as_str().into(), entry).is_some() {
             self.differences.add(collection, document.id, DifferenceKind::Unexpected, Evidence::default());
         }
+    }
+
+    /// The digest of what is compared of a document.
+    fn digest(&mut self, collection: Collection, fields: &Fields) -> u128 {
+        let besides = besides(collection);
+        self.digests.of(fields.iter().filter(|(name, _)| !besides.contains(&name.as_str())))
     }
 
     /// Epoch and as_of: there, and the same in all documents of an epoch. Their bounds are judged at the end.
@@ -195,18 +199,19 @@ impl Comparison {
         let Some(entry) = self.stored[place(collection)].remove(id.as_str()) else {
             return self.differences.add(collection, id, DifferenceKind::Missing, Evidence::default());
         };
-        let besides = besides(collection);
-        if self.digests.of(fields.iter().filter(|(name, _)| !besides.contains(&name.as_str()))) != entry.digest {
+        if self.digest(collection, &fields) != entry.digest {
             let evidence = Evidence { expected: Some(fields), ..Evidence::default() };
             self.differences.add(collection, id, DifferenceKind::Differs, evidence);
         }
     }
 
-    /// Judges what no computed document has asked for.
-    pub(super) fn judge_the_rest(&mut self) {
+    /// Judges what no computed document has asked for, but for documents of these types.
+    pub(super) fn judge_the_rest(&mut self, passed_over: &[String]) {
+        let is_passed_over =
+            |id: &str| id.split_once('|').is_some_and(|(kind, _)| passed_over.iter().any(|it| it == kind));
         for (collection, stored) in COMPARED.into_iter().zip(&mut self.stored) {
             for (id, entry) in stored.drain() {
-                if !entry.is_resolved {
+                if !entry.is_resolved && !is_passed_over(&id) {
                     self.differences.add(collection, id.into(), DifferenceKind::Unexpected, Evidence::default());
                 }
             }

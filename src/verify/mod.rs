@@ -19,6 +19,7 @@ mod compare;
 mod customers;
 mod difference;
 mod digest;
+mod group_by;
 mod input;
 mod interest;
 mod live;
@@ -33,10 +34,12 @@ mod views;
 mod windows;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use chrono::{DateTime, SecondsFormat};
 use chrono_tz::Tz;
+use tillflow_dataflows::group_by::GroupBy;
+use tillflow_dataflows::outputs::Selection;
 use tillflow_dataflows::records::{Millis, Reason, Topic};
 
 use self::admission::{Change, Partition, Place, Verdict};
@@ -47,15 +50,16 @@ use self::names::Names;
 use self::raw::{RawCheck, check_row, value_form};
 use self::views::{Settled, Views};
 use crate::codec::Decoder;
+use crate::configuration::Configuration;
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::source::{Source, SourceError};
 use crate::store::{Origin, Progress, Scanned, StoreError, StoreScan};
+use crate::views::file;
 
 pub use self::admission::AdmissionWindows;
 pub use self::difference::{Difference, DifferenceKind, FieldDifference};
 pub use self::live::Quality;
-pub use self::views::MAINTAINED;
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +91,6 @@ pub struct VerifyOptions<'a> {
     pub raw_data: bool,
     /// How many differences are listed at most.
     pub limit: usize,
-    /// What is compared: [`MAINTAINED`].
-    pub maintained: &'a [&'a str],
 }
 
 /// Hears how far it is.
@@ -149,10 +151,15 @@ pub fn verify(
     })?;
     let Some(progress) = progress else { return Ok(None) };
     let origin = store.origin()?;
-    let begun = check_origin(origin.as_ref(), options, watcher)?;
+    let Some(origin) = origin else {
+        return Err(VerifyError::Store(StoreError::Unreadable(String::from(
+            "the store has progress but no record of where it began, so it cannot be said which records it counts",
+        ))));
+    };
+    let maintained = check_origin(&origin, options, watcher)?;
     comparison.judge_epochs(&progress);
 
-    let spans = spans(&begun, &progress.offsets);
+    let spans = spans(&origin.offsets, &progress.offsets);
     let mut raw_check = None;
     let keeps_raw = !store.is_empty(Collection::RawData)?;
     let mut input: Box<dyn Input> = match options.source {
@@ -173,10 +180,10 @@ pub fn verify(
     let records = spans.iter().map(|span| (span.until - span.start).unsigned_abs()).sum();
     watcher.begin(records);
 
-    let mut recomputation = Recomputation::new(&spans, options, json_kept);
+    let mut recomputation = Recomputation::new(&spans, options, &maintained, json_kept);
     recomputation.run(input.as_mut(), store, &mut comparison, &mut raw_check, watcher)?;
     recomputation.close(&progress, &mut comparison);
-    comparison.judge_the_rest();
+    comparison.judge_the_rest(&maintained.passed_over);
 
     let gaps = input.gaps();
     let read = recomputation.quality.outcomes.iter().sum::<u64>();
@@ -247,57 +254,54 @@ fn letter_form(fields: Fields, from_raw: bool, json_kept: fn(&str) -> String) ->
     })
 }
 
-/// Where each partition was begun. Refuses settings other than those that the store was filled with.
+/// What the store was filled with. Refuses settings other than its own.
 fn check_origin(
-    origin: Option<&Origin>,
+    origin: &Origin,
     options: &VerifyOptions<'_>,
     watcher: &mut dyn Watcher,
-) -> Result<crate::store::Offsets, VerifyError> {
-    let Some(origin) = origin else {
-        return Err(VerifyError::Store(StoreError::Unreadable(String::from(
-            "the store has progress but no record of where it began, so it cannot be said which records it counts",
-        ))));
+) -> Result<Maintained, VerifyError> {
+    let refused = |what: String| {
+        VerifyError::Settings(format!("the store was filled with other settings, so other numbers are right: {what}"))
     };
-    let (source, settings) = settings_of(&origin.configuration);
-    let ours = [
-        ("correction_window_ms", "--correction-window", options.windows.correction_window.to_string()),
-        ("max_future_ms", "--max-future", options.windows.max_future.to_string()),
-        ("timezone", "--timezone", options.timezone.name().to_owned()),
-    ];
-    let mut wrong = Vec::new();
-    for (name, flag, ours) in &ours {
-        let theirs = settings.get(*name).copied().unwrap_or("none");
-        if theirs != ours {
-            let unit = if name.ends_with("_ms") { " ms" } else { "" };
-            wrong.push(format!("{flag}: the store has {theirs}{unit}, this run {ours}{unit}"));
-        }
+    let store = Configuration::parse(&origin.configuration)
+        .map_err(|unknown| refused(format!("this version does not know its {unknown}")))?;
+    let ours = Configuration {
+        correction_window: options.windows.correction_window,
+        max_future: options.windows.max_future,
+        timezone: options.timezone.name().to_owned(),
+        // Which views there are is for the store to say: it keeps all that they are made of.
+        ..store.clone()
+    };
+    let differences = ours.differences(&store);
+    if !differences.is_empty() {
+        return Err(refused(format!("{}; say the same as `run`", differences.join("; "))));
     }
-    for name in settings.keys().filter(|name| !ours.iter().any(|(ours, ..)| ours == *name)) {
-        wrong.push(format!("{name}: this version cannot verify a store that was filled with it"));
-    }
-    if !wrong.is_empty() {
-        return Err(VerifyError::Settings(format!(
-            "the store was filled with other settings, so other numbers are right: {}; say the same as `run`",
-            wrong.join("; ")
-        )));
-    }
-    if let (Some(named), Some(read)) = (source, options.source)
-        && named != read.identity()
+    if let Some(read) = options.source
+        && store.source != read.identity()
     {
-        watcher.warn(&format!("the store was filled from {named}, the records are read from {}", read.identity()));
+        let (theirs, ours) = (&store.source, read.identity());
+        watcher.warn(&format!("the store was filled from {theirs}, the records are read from {ours}"));
     }
-    Ok(origin.offsets.clone())
+    if !store.added.is_empty() {
+        let names = store.added.join(", ");
+        watcher.warn(&format!("{names}: views that this program has beside tillflow's own are not verified"));
+    }
+    let selection = match &store.views {
+        None => Selection::all(),
+        Some(names) => Selection::of(names.iter().map(String::as_str))
+            .map_err(|name| refused(format!("this version does not know its view {name}")))?,
+    };
+    let file = store.view_file.as_deref().map(file::parse).transpose();
+    let file = file.map_err(|error| refused(format!("its --view-file cannot be read: {error}")))?;
+    Ok(Maintained { selection, file: file.unwrap_or_default(), passed_over: store.added })
 }
 
-/// The source, and the settings by name. The source's own text may be anything.
-fn settings_of(configuration: &str) -> (Option<&str>, BTreeMap<&str, &str>) {
-    const FIRST: &str = "; correction_window_ms=";
-    let (source, settings) = match configuration.rfind(FIRST) {
-        Some(end) => (configuration[..end].strip_prefix("source="), &configuration[end + 2..]),
-        None => (None, configuration),
-    };
-    let settings = settings.split("; ").map(|setting| setting.split_once('=').unwrap_or((setting, "")));
-    (source, settings.collect())
+/// Which documents a store has.
+struct Maintained {
+    selection: Selection,
+    file: Vec<GroupBy>,
+    /// The types of documents that nothing is known of.
+    passed_over: Vec<String>,
 }
 
 /// One partition on its way.
@@ -308,19 +312,24 @@ struct Lane {
 }
 
 /// The batch program.
-struct Recomputation<'a> {
+struct Recomputation {
     lanes: Vec<Lane>,
     decoder: Decoder,
     windows: AdmissionWindows,
     names: Names,
-    views: Views<'a>,
+    views: Views,
     quality: Quality,
     from_raw: bool,
     json_kept: fn(&str) -> String,
 }
 
-impl<'a> Recomputation<'a> {
-    fn new(spans: &[Span], options: &VerifyOptions<'a>, json_kept: fn(&str) -> String) -> Recomputation<'a> {
+impl Recomputation {
+    fn new(
+        spans: &[Span],
+        options: &VerifyOptions<'_>,
+        maintained: &Maintained,
+        json_kept: fn(&str) -> String,
+    ) -> Recomputation {
         let lane = |span: &Span| Lane {
             span: *span,
             admission: Partition::new(span.topic, span.partition, options.windows),
@@ -331,7 +340,7 @@ impl<'a> Recomputation<'a> {
             decoder: Decoder::new(options.timezone),
             windows: options.windows,
             names: Names::default(),
-            views: Views::new(options.maintained),
+            views: Views::new(&maintained.selection, &maintained.file),
             quality: Quality::default(),
             from_raw: options.source.is_none(),
             json_kept,

@@ -58,7 +58,7 @@ impl Supply {
 }
 
 /// Of each product and warehouse the row with the greatest (last_updated, partition, offset).
-fn current<'a>(partitions: impl Iterator<Item = (i32, &'a Partition)>) -> Vec<&'a StockLevel> {
+pub(super) fn current<'a>(partitions: impl Iterator<Item = (i32, &'a Partition)>) -> Vec<&'a StockLevel> {
     type Rank = (Millis, i32, i64);
     let mut rows: BTreeMap<(&str, &str), (Rank, &StockLevel)> = BTreeMap::new();
     for (number, partition) in partitions {
@@ -74,20 +74,19 @@ fn current<'a>(partitions: impl Iterator<Item = (i32, &'a Partition)>) -> Vec<&'
 }
 
 /// Gives every document that comes from stock, and every alert whose condition holds (as an open one).
-pub(super) fn close<'a>(
-    partitions: impl Iterator<Item = (i32, &'a Partition)>,
+pub(super) fn close(
+    rows: &[&StockLevel],
     live: &Live,
     names: &Names,
     maintained: impl Fn(&str) -> bool,
     give: &mut dyn FnMut(Document),
 ) {
-    let rows = current(partitions);
     let units_sold = live.units_sold();
     let units_by_product: BTreeMap<&str, i128> =
         units_sold.iter().map(|(product, units)| (names.text(*product), *units)).collect();
     let mut supplies: BTreeMap<&str, Supply> = BTreeMap::new();
     let mut totals = (0i128, 0, 0);
-    for level in &rows {
+    for level in rows {
         let state = State::of(level);
         totals.0 += i128::from(level.current_stock);
         totals.1 += i64::from(state == State::Out);

@@ -1,5 +1,7 @@
 //! The tricky rules, each on its own.
 
+use std::collections::BTreeMap;
+
 use tillflow_dataflows::records::{Activity, Money, Outcome, Reason, Sale, StockLevel, Topic};
 
 use super::activity::ActivityViews;
@@ -269,14 +271,4 @@ fn a_customer_is_new_once_and_by_the_first_sale_in_force() {
     let documents = given(|give| taken_back.close(ALL, &names, give));
     assert_eq!(documents.len(), 1, "a day without a sale in force has no document");
     assert_eq!(ints(&documents["customers|day|1970-01-02T00:00:00Z"], &fields), [1, 0]);
-}
-
-#[test]
-fn settings_are_found_behind_whatever_a_source_is_called() {
-    let (source, settings) = settings_of(
-        "source=ndjson /a; correction_window_ms=1; b; correction_window_ms=2; max_future_ms=3; timezone=UTC",
-    );
-    assert_eq!(source, Some("ndjson /a; correction_window_ms=1; b"));
-    let settings: Vec<_> = settings.into_iter().collect();
-    assert_eq!(settings, [("correction_window_ms", "2"), ("max_future_ms", "3"), ("timezone", "UTC")]);
 }

@@ -7,7 +7,7 @@ use tillflow_dataflows::records::Millis;
 
 use super::names::{Name, Names};
 use super::numbers::{granularity, half_even, instant, start_of};
-use crate::document::{Collection, Document, Fields, Value, push_id_part};
+use crate::document::{Collection, Document, Fields, Value, decimal_text, push_id_part};
 
 /// Which windows are to be given away, and which of them are final.
 #[derive(Clone, Copy, Debug)]
@@ -118,25 +118,40 @@ pub(super) fn money(name: &str, ten_thousandths: i128) -> (String, Value) {
 /// The document of a window, without its epoch and as_of.
 pub(super) fn window_document(
     view: &str,
-    (start, width): (Millis, Millis),
+    of: (Millis, Millis),
     key: Option<(&str, Name)>,
     names: &Names,
     measures: Fields,
     is_final: bool,
 ) -> Document {
+    let key = key.map(|(field, name)| text(field, names.text(name)));
+    keyed_document(view, of, key.into_iter().collect(), measures, is_final)
+}
+
+/// The same with any fields in its key.
+pub(super) fn keyed_document(
+    view: &str,
+    (start, width): (Millis, Millis),
+    key: Fields,
+    measures: Fields,
+    is_final: bool,
+) -> Document {
     let mut id = format!("{view}|{}|{}", granularity(width), instant(start));
-    let mut key_fields = Fields::new();
-    if let Some((field, name)) = key {
+    for (_, value) in &key {
         id.push('|');
-        push_id_part(&mut id, names.text(name));
-        key_fields.push(text(field, names.text(name)));
+        match value {
+            Value::Text(text) => push_id_part(&mut id, text),
+            Value::Decimal { digits, scale } => id.push_str(&decimal_text(*digits, *scale)),
+            Value::Int(number) => id.push_str(&number.to_string()),
+            other => unreachable!("no view has {other:?} in its key"),
+        }
     }
     let mut fields = vec![
         text("type", view),
         text("granularity", granularity(width)),
         (String::from("timestamp"), Value::Time(start)),
         (String::from("window_end"), Value::Time(start + width)),
-        (String::from("key"), Value::Document(key_fields)),
+        (String::from("key"), Value::Document(key)),
         (String::from("final"), Value::Bool(is_final)),
     ];
     fields.extend(measures);

@@ -305,10 +305,10 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
     let (name, labels) = head
         .split_once('{')
         .map_or((head, ""), |(name, rest)| (name, rest.strip_suffix('}').unwrap_or_else(|| panic!("{line}"))));
-    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
-        let (name, value) = label.split_once('=').unwrap_or_else(|| panic!("{line}"));
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        (name.to_owned(), value.unwrap_or_else(|| panic!("{line}")).to_owned())
+    // A comma may be part of a value; no value has quotes.
+    let labels = labels.trim_end_matches('"').split("\",").filter(|label| !label.is_empty()).map(|label| {
+        let (name, value) = label.split_once("=\"").unwrap_or_else(|| panic!("{line}"));
+        (name.to_owned(), value.to_owned())
     });
     (name.to_owned(), labels.collect(), value)
 }

@@ -181,7 +181,7 @@ fn a_store_that_was_filled_with_other_settings() {
             (&other, "--correction-window 24h"),
         ] {
             let ended = store.run(topics, flags).flags(["--until-caught-up"]).run(SOON);
-            refused(&ended, 4, &["other settings", "correction_window_ms=86400000", "empty store"]);
+            refused(&ended, 4, &["other settings", "--correction-window", "86400000 ms", "empty store"]);
         }
         let verify = Tillflow::new(["verify", "--max-future", "1m"]).flags(store.flags());
         refused(&verify.run(SOON), 2, &["other settings", "--correction-window", "--max-future", "86400000 ms"]);

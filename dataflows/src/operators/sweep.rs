@@ -89,6 +89,7 @@ where
                 let (mut cursor, storage) = cursor_list(batches);
                 let capability = capability.delayed(&(end - 1));
                 let mut session = output.session(&capability);
+                let mut found = false;
                 for dead in dead_windows(reach, instant) {
                     cursor.rewind_keys(&storage);
                     cursor.seek_key(&storage, &dead.start);
@@ -97,6 +98,7 @@ where
                             let mut sums = M::zero();
                             cursor.map_times(&storage, |_tick, change| sums.plus_equals(change));
                             if !sums.is_zero() {
+                                found = true;
                                 sums.negate();
                                 session.give(((*window, value.clone()), end, sums));
                             }
@@ -106,6 +108,10 @@ where
                     }
                 }
                 swept = end;
+                // Rows that arrive at `end` may cancel these negations, and then no batch speaks of them.
+                if found {
+                    postpone(&mut due, capability.delayed(&end));
+                }
             }
         })
         .as_collection()
