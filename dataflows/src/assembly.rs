@@ -81,8 +81,8 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
 
     // Times.
     let as_of = clock::as_of(clocks.clone());
-    let as_of_minute = clock::as_of_minute(as_of.clone());
-    let as_of_hour = clock::as_of_hour(as_of_minute.clone());
+    let as_of_minute = clock::cut(as_of.clone(), Granularity::Minute);
+    let as_of_hour = clock::cut(as_of_minute.clone(), Granularity::Hour);
     let live_windows = clock::live_windows(as_of_minute.clone());
     let sales_final = clock::final_before(clocks.clone(), &[Topic::Sales], window, "Final: sales");
     let activity_final = clock::final_before(clocks.clone(), &[Topic::UserActivity], window, "Final: activity");

@@ -22,24 +22,15 @@ pub fn as_of<'scope>(
         .map(|((), latest)| latest)
 }
 
-/// `as_of` cut to its minute, which moves once a minute: what live ranges depend on.
-pub fn as_of_minute<'scope>(
+/// `as_of` cut to its window of that length, which moves when the next one begins: what live ranges depend on.
+pub fn cut<'scope>(
     as_of: VecCollection<'scope, Tick, Millis, Diff>,
+    granularity: Granularity,
 ) -> VecCollection<'scope, Tick, Millis, Diff> {
     as_of
-        .map(|instant| ((), Granularity::Minute.start(instant)))
-        .reduce_named("As of: minute", |(), minutes, output| output.push((*minutes[0].0, 1)))
-        .map(|((), minute)| minute)
-}
-
-/// `as_of` cut to its hour.
-pub fn as_of_hour<'scope>(
-    as_of_minute: VecCollection<'scope, Tick, Millis, Diff>,
-) -> VecCollection<'scope, Tick, Millis, Diff> {
-    as_of_minute
-        .map(|instant| ((), Granularity::Hour.start(instant)))
-        .reduce_named("As of: hour", |(), hours, output| output.push((*hours[0].0, 1)))
-        .map(|((), hour)| hour)
+        .map(move |instant| ((), granularity.start(instant)))
+        .reduce_named(&format!("As of: {}", granularity.name()), |(), starts, output| output.push((*starts[0].0, 1)))
+        .map(|((), start)| start)
 }
 
 /// The 168 hours that end with `as_of`'s.

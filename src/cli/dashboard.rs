@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use clap::Args;
+use tillflow_dataflows::outputs::Selection;
 
 use super::CliError;
-use super::options::{ListenArgs, StoreArgs};
+use super::options::{ListenArgs, StoreArgs, ViewFileArgs};
 use super::serve::{Pages, serve};
 use super::signals::stop_flag;
 use crate::metrics::Metrics;
 use crate::status::Status;
+use crate::views::ViewSet;
 
 /// The pages alone, read from a store that some `run` fills.
 #[derive(Debug, Args)]
@@ -21,6 +23,8 @@ pub(super) struct DashboardArgs {
     store: StoreArgs,
     #[command(flatten)]
     listen: ListenArgs,
+    #[command(flatten)]
+    view_file: ViewFileArgs,
     /// IANA zone that times are shown in
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     timezone: Tz,
@@ -28,6 +32,8 @@ pub(super) struct DashboardArgs {
 
 pub(super) fn run(args: &DashboardArgs) -> Result<(), CliError> {
     let stop = stop_flag()?;
+    let views =
+        ViewSet::new(Selection::all(), args.view_file.text()?).map_err(|error| args.view_file.refused(&error))?;
     let address = args.store.address()?;
     let pages = serve(
         &args.listen,
@@ -36,6 +42,7 @@ pub(super) fn run(args: &DashboardArgs) -> Result<(), CliError> {
             status: &Arc::new(Status::default()),
             metrics: &Arc::new(Metrics::of_pages_alone()),
             timezone: args.timezone,
+            added: &views.added,
             alone: true,
         },
     )?;

@@ -119,9 +119,17 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     let status = Arc::new(Status::default());
     status.update(|status| status.demo = true);
     let metrics = Arc::new(Metrics::default());
+    let views = ViewSet::default();
     let pages = serve(
         &args.listen,
-        Pages { address: &address, status: &status, metrics: &metrics, timezone: Tz::UTC, alone: false },
+        Pages {
+            address: &address,
+            status: &status,
+            metrics: &metrics,
+            timezone: Tz::UTC,
+            added: &views.added,
+            alone: false,
+        },
     )?;
 
     let log = Arc::new(MemoryLog::new(PARTITIONS));
@@ -138,7 +146,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
         admission: AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE },
         timezone: Tz::UTC,
         instance: instance(),
-        views: ViewSet::default(),
+        views,
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), false);

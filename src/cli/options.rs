@@ -20,7 +20,7 @@ use crate::source::ndjson::NdjsonSource;
 use crate::source::{Source, SourceError};
 use crate::store::{AddressError, StoreAddress};
 use crate::views::ViewSet;
-use crate::views::file::FILE_MAX;
+use crate::views::file::{FILE_MAX, ViewFileError};
 
 /// Bytes that one reader's queues hold together.
 const QUEUE_BYTES: usize = 128 << 20;
@@ -60,42 +60,59 @@ pub(super) enum OnOff {
     Off,
 }
 
+/// More views.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Views")]
+pub(super) struct ViewFileArgs {
+    /// More views: group-bys in a TOML file
+    #[arg(long, value_name = "FILE")]
+    view_file: Option<PathBuf>,
+}
+
+impl ViewFileArgs {
+    /// The file's text, as far as it is not too long.
+    pub(super) fn text(&self) -> Result<Option<String>, CliError> {
+        let read = |path: &PathBuf| {
+            let file = std::fs::File::open(path)?;
+            let mut text = String::new();
+            // One byte more tells that it is too long.
+            file.take(FILE_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
+        };
+        let failed = |error| CliError::Settings(format!("--view-file: reading {}: {error}", self.shown()));
+        self.view_file.as_ref().map(read).transpose().map_err(failed)
+    }
+
+    /// What is wrong with it.
+    pub(super) fn refused(&self, error: &ViewFileError) -> CliError {
+        CliError::Settings(format!("--view-file: {}, {error}", self.shown()))
+    }
+
+    fn shown(&self) -> String {
+        self.view_file.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    }
+}
+
 /// What is maintained.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Views")]
 pub(super) struct ViewArgs {
     /// Maintain only these of the built-in views: types of documents, names of metrics, kinds of alerts, with commas
-    #[arg(long, value_name = "LIST", value_delimiter = ',', num_args = 0..)]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     views: Option<Vec<String>>,
-    /// More views: group-bys in a TOML file
-    #[arg(long, value_name = "FILE")]
-    view_file: Option<PathBuf>,
+    #[command(flatten)]
+    file: ViewFileArgs,
 }
 
 impl ViewArgs {
     pub(super) fn set(&self) -> Result<ViewSet, CliError> {
         let selection = match &self.views {
             None => Selection::all(),
-            Some(names) => {
-                Selection::of(names.iter().map(String::as_str).filter(|name| !name.is_empty())).map_err(|name| {
-                    let known: Vec<&str> = Selection::names().collect();
-                    CliError::Settings(format!("--views: there is no view {name:?}; there are {}", known.join(", ")))
-                })?
-            }
+            Some(names) => Selection::of(names.iter().map(|name| name.trim())).map_err(|name| {
+                let known: Vec<&str> = Selection::names().collect();
+                CliError::Settings(format!("--views: there is no view {name:?}; there are {}", known.join(", ")))
+            })?,
         };
-        let Some(path) = &self.view_file else {
-            return ViewSet::new(selection, None).map_err(|error| CliError::Settings(error.to_string()));
-        };
-        let read = || {
-            let file = std::fs::File::open(path)?;
-            let mut text = String::new();
-            // One byte more tells that it is too long.
-            file.take(FILE_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
-        };
-        let text =
-            read().map_err(|error| CliError::Settings(format!("--view-file: reading {}: {error}", path.display())))?;
-        ViewSet::new(selection, Some(text))
-            .map_err(|error| CliError::Settings(format!("--view-file: {}, {error}", path.display())))
+        ViewSet::new(selection, self.file.text()?).map_err(|error| self.file.refused(&error))
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
                 status: &status,
                 metrics: &metrics,
                 timezone: args.admission.timezone,
+                added: &views.added,
                 alone: false,
             },
         )?),

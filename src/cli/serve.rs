@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use tillflow_dataflows::added::AddedView;
 
 use super::CliError;
 use super::options::ListenArgs;
@@ -19,6 +20,8 @@ pub(super) struct Pages<'a> {
     pub(super) status: &'a Arc<Status>,
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) timezone: Tz,
+    /// The views beside those of the contract.
+    pub(super) added: &'a Arc<[AddedView]>,
     /// No pipeline in this process.
     pub(super) alone: bool,
 }
@@ -42,6 +45,7 @@ pub(super) fn serve(listen: &ListenArgs, pages: Pages<'_>) -> Result<Server, Cli
         timezone: pages.timezone,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         read_only: pages.alone,
+        added: Arc::clone(pages.added),
     })
     .map_err(|error| CliError::System(format!("starting the dashboard: {error}")))?;
     let handler = move |request: &_| dashboard.respond(request);

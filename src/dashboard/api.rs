@@ -9,7 +9,6 @@ use super::csv;
 use super::feed::Feed;
 use super::format::rfc3339;
 use super::json::{JsonDocument, JsonFields};
-use super::kinds::kind;
 use super::message::{Request, Response};
 use super::params::BadParameter;
 use super::reply::{CSV, JSON, of_epoch, problem};
@@ -202,7 +201,7 @@ fn views(name: &str, request: &Request, source: &Source<'_>, cache_key: &str) ->
     if as_csv {
         let mut response = of_epoch(CSV, answer.epoch, cache_key, csv::render(&answer.documents));
         // A view that nothing describes has a name from the address: it names no file.
-        let name = kind(name).map_or("view", |kind| kind.name);
+        let name = source.feed.kinds().get(name).map_or("view", |kind| kind.name);
         let granularity = wanted.granularity.map_or(String::new(), |granularity| format!("-{}", granularity.name()));
         response.download = Some(format!("{name}{granularity}-epoch-{}.csv", answer.epoch));
         return Ok(response);

@@ -7,7 +7,7 @@ use super::figures::Figure;
 use super::figures::catalogue::{PRESENT_FIGURES, ViewFigure, present_figure, usual_windows, view_figure};
 use super::figures::time::{Subject, by_key, single};
 use super::format::Clock;
-use super::kinds::{Granularity, kind};
+use super::kinds::Granularity;
 use super::message::{Request, Response};
 use super::params::BadParameter;
 use super::reply::{SVG, of_epoch};
@@ -124,7 +124,7 @@ fn view(
 fn history(request: &Request, source: &Source<'_>, clock: Clock) -> Result<(Figure, u64), Refusal> {
     let name = request.parameter("type").unwrap_or("sales_total");
     let bad = |name, value: &str, expected| BadParameter { name, value: label(value), expected };
-    let kind = kind(name)
+    let kind = (source.feed.kinds().get(name))
         .filter(|kind| !kind.granularities.is_empty())
         .ok_or_else(|| bad("type", name, "a view with windows"))?;
     let measure = match request.parameter("measure") {

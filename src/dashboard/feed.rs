@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use tillflow_dataflows::records::Millis;
 
+use super::kinds::Kinds;
 use super::snapshot::{Snapshot, queries};
 use crate::document::Document;
 use crate::status::{Phase, Problem, Status};
@@ -93,6 +94,7 @@ struct Shared {
     landed: Condvar,
     status: Arc<Status>,
     read_only: bool,
+    kinds: Kinds,
 }
 
 /// The handle that requests use.
@@ -109,7 +111,12 @@ pub fn now() -> Millis {
 impl Feed {
     /// Starts the reader thread, which ends when the feed is dropped. With `read_only`, no pipeline of this process
     /// fills the store: the feed polls it and keeps `status` by what it finds.
-    pub fn new(reader: Box<dyn StoreReader>, status: Arc<Status>, read_only: bool) -> std::io::Result<Feed> {
+    pub fn new(
+        reader: Box<dyn StoreReader>,
+        status: Arc<Status>,
+        read_only: bool,
+        kinds: Kinds,
+    ) -> std::io::Result<Feed> {
         let (jobs, waiting) = bounded(JOBS_MAX);
         let shared = Arc::new(Shared {
             history: ArcSwap::default(),
@@ -117,10 +124,16 @@ impl Feed {
             landed: Condvar::new(),
             status,
             read_only,
+            kinds,
         });
         let reading = Reading { reader, shared: Arc::clone(&shared), begun: None };
         thread::Builder::new().name("dashboard-reader".to_owned()).spawn(move || reading.run(&waiting))?;
         Ok(Feed { shared, jobs })
+    }
+
+    /// The views there are.
+    pub fn kinds(&self) -> &Kinds {
+        &self.shared.kinds
     }
 
     /// The snapshots, the newest of them as new as the pipeline's epoch if it can be had within a second.
@@ -277,14 +290,14 @@ impl Reading {
                 None => hint = progress.and_then(|progress| progress.as_of),
             }
         }
-        let (progress, answers) = self.read(&queries(hint))?;
+        let (progress, answers) = self.read(&queries(&self.shared.kinds, hint))?;
         let as_of = progress.as_ref().and_then(|progress| progress.as_of);
         if hint.is_some() && as_of < hint {
             // The store went back (it was replaced): what the hint promised does not hold.
-            let (progress, answers) = self.read(&queries(None))?;
-            return Ok(Some(Snapshot::assemble(progress, answers, None)));
+            let (progress, answers) = self.read(&queries(&self.shared.kinds, None))?;
+            return Ok(Some(Snapshot::assemble(&self.shared.kinds, progress, answers, None)));
         }
-        Ok(Some(Snapshot::assemble(progress, answers, hint)))
+        Ok(Some(Snapshot::assemble(&self.shared.kinds, progress, answers, hint)))
     }
 
     /// Where no pipeline runs in this process, the store's progress is the status.

@@ -1,7 +1,12 @@
 //! The views there are: where each lives, how it is keyed, and what it measures.
 //!
-//! A view that is not listed (a group-by of `--view-file`) can be asked for all the same; it only has no
-//! descriptions.
+//! A view that is not listed (one that another program with other added views has filled the store with) can be asked
+//! for all the same; it only has no descriptions.
+
+use tillflow_dataflows::added::AddedView;
+use tillflow_dataflows::fields::FieldKind;
+use tillflow_dataflows::records::Topic;
+use tillflow_dataflows::time;
 
 use super::format::Unit;
 use crate::document::Collection;
@@ -90,6 +95,14 @@ pub struct Kind {
     pub key: Option<&'static str>,
     /// Its numbers, the main one first.
     pub measures: &'static [Measure],
+}
+
+impl Kind {
+    /// The windows of its chart on a page: hours, or else what there is.
+    pub fn charted(&self) -> Granularity {
+        let hours = self.granularities.contains(&Granularity::Hour);
+        self.granularities.first().copied().filter(|_| !hours).unwrap_or(Granularity::Hour)
+    }
 }
 
 const MINUTE_HOUR_DAY: &[Granularity] = &[Granularity::Minute, Granularity::Hour, Granularity::Day];
@@ -200,7 +213,83 @@ pub const KINDS: &[Kind] = &[
     present("metric", "Metrics", "name", &[]),
 ];
 
-/// The view of that name.
+/// The view of the contract of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// An added view, and the page that shows its chart.
+#[derive(Clone, Copy, Debug)]
+pub struct AddedKind {
+    /// The view.
+    pub kind: &'static Kind,
+    /// The page of this topic.
+    pub page: Topic,
+}
+
+/// The views of the contract and the added ones.
+#[derive(Clone, Debug, Default)]
+pub struct Kinds {
+    added: Vec<AddedKind>,
+}
+
+impl Kinds {
+    /// Beside the views of the contract these. What measures nothing but times has no chart and is not listed.
+    pub fn new(added: &[AddedView]) -> Kinds {
+        Kinds { added: added.iter().filter_map(described).collect() }
+    }
+
+    /// The view of that name.
+    pub fn get(&self, name: &str) -> Option<&'static Kind> {
+        kind(name).or_else(|| self.added.iter().map(|added| added.kind).find(|kind| kind.name == name))
+    }
+
+    /// Every view with windows.
+    pub fn windowed(&self) -> impl Iterator<Item = &'static Kind> {
+        let added = self.added.iter().map(|added| added.kind);
+        KINDS.iter().filter(|kind| !kind.granularities.is_empty()).chain(added)
+    }
+
+    /// The added ones.
+    pub fn added(&self) -> impl Iterator<Item = AddedKind> {
+        self.added.iter().copied()
+    }
+}
+
+/// What is said of an added view. There are a few, and they stay for as long as the program runs.
+fn described(view: &AddedView) -> Option<AddedKind> {
+    fn kept(text: &str) -> &'static str {
+        String::leak(text.to_owned())
+    }
+    let layout = &view.layout;
+    let measures: Vec<Measure> = layout
+        .measures
+        .iter()
+        .filter_map(|field| {
+            let unit = match field.kind {
+                FieldKind::Integer => Unit::Count,
+                FieldKind::Money => Unit::Money,
+                FieldKind::Text | FieldKind::Time => return None,
+            };
+            Some(Measure { name: kept(&field.name), title: kept(&field.title), unit, additive: field.additive })
+        })
+        .collect();
+    if measures.is_empty() {
+        return None;
+    }
+    let granularity = |granularity: &time::Granularity| match granularity {
+        time::Granularity::Minute => Granularity::Minute,
+        time::Granularity::Hour => Granularity::Hour,
+        time::Granularity::Day => Granularity::Day,
+    };
+    let kind = Kind {
+        name: kept(&layout.name),
+        title: kept(&layout.title),
+        collection: Collection::AggregatedData,
+        granularities: Vec::leak(layout.granularities.iter().map(granularity).collect()),
+        // Rows are chosen by the first of several fields.
+        key: layout.key.first().map(|field| kept(&field.name)),
+        measures: Vec::leak(measures),
+    };
+    Some(AddedKind { kind: Box::leak(Box::new(kind)), page: layout.topics.first().copied().unwrap_or(Topic::Sales) })
 }

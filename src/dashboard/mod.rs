@@ -40,9 +40,11 @@ use std::time::Duration;
 use cache::Cache;
 use feed::{Feed, History, now};
 use format::Clock;
+use kinds::Kinds;
 use message::{Request, Response};
 use pages::{Context, Notice};
 use snapshot::Snapshot;
+use tillflow_dataflows::added::AddedView;
 
 use crate::status::{Phase, Status, StatusSnapshot};
 use crate::store::StoreReader;
@@ -63,6 +65,8 @@ pub struct DashboardOptions {
     pub version: String,
     /// Whether no pipeline of this process fills the store: its progress is polled then.
     pub read_only: bool,
+    /// The views beside those of the contract.
+    pub added: Arc<[AddedView]>,
 }
 
 /// What pages need to know of [`DashboardOptions`].
@@ -96,7 +100,8 @@ impl Dashboard {
     /// # Errors
     /// When the system gives no more threads.
     pub fn new(options: DashboardOptions) -> std::io::Result<Dashboard> {
-        let feed = Feed::new(options.reader, Arc::clone(&options.status), options.read_only)?;
+        let feed =
+            Feed::new(options.reader, Arc::clone(&options.status), options.read_only, Kinds::new(&options.added))?;
         Ok(Dashboard {
             settings: Settings {
                 refresh_interval: options.refresh_interval,

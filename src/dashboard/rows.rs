@@ -3,7 +3,7 @@
 use tillflow_dataflows::records::Millis;
 
 use super::format::Unit;
-use crate::document::{Document, Fields, Value};
+use crate::document::{Document, Fields, Value, decimal_text};
 
 /// A number as an integer in the given unit's scale.
 pub fn number(value: &Value, unit: Unit) -> Option<i128> {
@@ -80,9 +80,14 @@ impl Record for Fields {
 /// The values of a view row's `key`, joined; empty for a view without one.
 pub fn key_text(document: &Document) -> String {
     let Some(key) = document.document("key") else { return String::new() };
-    let values: Vec<&str> = key
+    let values: Vec<String> = key
         .iter()
-        .filter_map(|(_, value)| if let Value::Text(text) = value { Some(text.as_str()) } else { None })
+        .filter_map(|(_, value)| match value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Int(number) => Some(number.to_string()),
+            Value::Decimal { digits, scale } => Some(decimal_text(*digits, *scale)),
+            _ => None,
+        })
         .collect();
     values.join(" / ")
 }

@@ -2,9 +2,10 @@
 
 use tillflow_dataflows::records::Millis;
 
-use super::kinds::Granularity;
-use super::rows::{Record as _, key_text};
-use crate::document::{Collection, Document};
+use super::figures::catalogue::usual_windows;
+use super::kinds::{AddedKind, Granularity, Kinds};
+use super::rows::Record as _;
+use crate::document::{Collection, Document, Value};
 use crate::store::{Progress, Query};
 
 /// The most open alerts of one severity that are kept.
@@ -118,7 +119,7 @@ fn alerts_query(equals: &[(&str, &str)], newest: &str, limit: usize) -> Query {
 
 /// Everything a snapshot is built from, as one read. `hint` is where `as_of` is at least: older windows than a
 /// snapshot shows are not asked for, but for the oldest of all, so that "nothing yet" and "nothing sold" differ.
-pub fn queries(hint: Option<Millis>) -> Vec<Query> {
+pub fn queries(kinds: &Kinds, hint: Option<Millis>) -> Vec<Query> {
     let mut queries = vec![metrics_query()];
     for severity in SEVERITIES {
         queries.push(alerts_query(&[("state", "open"), ("severity", severity)], "opened_at", ALERTS_MAX));
@@ -131,7 +132,7 @@ pub fn queries(hint: Option<Millis>) -> Vec<Query> {
         limit: Some(STOCK_MAX),
         ..Query::default()
     });
-    for plan in PLANS {
+    for plan in plans(kinds) {
         let all = Query {
             collection: Some(Collection::AggregatedData),
             type_is: Some(plan.kind.to_owned()),
@@ -148,6 +149,25 @@ pub fn queries(hint: Option<Millis>) -> Vec<Query> {
         });
     }
     queries
+}
+
+/// The windows of added views that are held: as many as their charts show, and no more rows than this.
+const ADDED_ROWS: usize = 2_000;
+
+/// The windowed views that are held.
+fn plans(kinds: &Kinds) -> impl Iterator<Item = Plan> {
+    let added = kinds.added().map(|AddedKind { kind, .. }| {
+        let granularity = kind.charted();
+        let windows = usual_windows(granularity);
+        let one_row_each = usize::try_from(windows).unwrap_or(ADDED_ROWS);
+        Plan {
+            kind: kind.name,
+            granularity,
+            windows,
+            limit: if kind.key.is_some() { ADDED_ROWS } else { one_row_each },
+        }
+    });
+    PLANS.iter().copied().chain(added)
 }
 
 impl Plan {
@@ -172,7 +192,12 @@ pub fn fullness(row: &Document) -> (bool, f64) {
 
 impl Snapshot {
     /// Builds the snapshot from the answers to [`queries`], asked with the same hint.
-    pub fn assemble(progress: Option<Progress>, answers: Vec<Vec<Document>>, hint: Option<Millis>) -> Snapshot {
+    pub fn assemble(
+        kinds: &Kinds,
+        progress: Option<Progress>,
+        answers: Vec<Vec<Document>>,
+        hint: Option<Millis>,
+    ) -> Snapshot {
         let mut answers = answers.into_iter();
         let mut next = || answers.next().unwrap_or_default();
         let metrics = next();
@@ -188,8 +213,7 @@ impl Snapshot {
             let (a_key, b_key) = (fullness(a), fullness(b));
             a_key.0.cmp(&b_key.0).then(a_key.1.total_cmp(&b_key.1)).then_with(|| a.id.cmp(&b.id))
         });
-        let holdings = PLANS
-            .iter()
+        let holdings = plans(kinds)
             .map(|plan| {
                 let first = next().first().and_then(|document| document.time("timestamp"));
                 let mut documents = next();
@@ -198,7 +222,7 @@ impl Snapshot {
                 let oldest = documents.iter().filter_map(|document| document.time("timestamp")).min();
                 // Where the limit cut, the oldest window may have lost rows.
                 let since = match oldest {
-                    Some(oldest) if documents.len() >= plan.limit && plan.limit_cuts_windows() => {
+                    Some(oldest) if documents.len() >= plan.limit && plan.limit_cuts_windows(kinds) => {
                         Some(oldest.saturating_add(1))
                     }
                     Some(oldest) if documents.len() >= plan.limit => Some(oldest),
@@ -254,12 +278,16 @@ impl Snapshot {
 
 impl Plan {
     /// Whether a window can have several rows, so that a limit may cut through one.
-    fn limit_cuts_windows(self) -> bool {
-        super::kinds::kind(self.kind).is_some_and(|kind| kind.key.is_some())
+    fn limit_cuts_windows(self, kinds: &Kinds) -> bool {
+        kinds.get(self.kind).is_some_and(|kind| kind.key.is_some())
     }
 }
 
-/// The rows whose key is `value`.
+/// The rows whose key is `value`; of several fields the first one.
 pub fn has_key(document: &Document, value: Option<&str>) -> bool {
-    value.is_none_or(|value| key_text(document) == value)
+    let first = || match document.document("key").and_then(|key| key.first()) {
+        Some((_, Value::Text(text))) => Some(text.as_str()),
+        _ => None,
+    };
+    value.is_none_or(|value| first() == Some(value))
 }

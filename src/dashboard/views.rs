@@ -3,7 +3,7 @@
 use tillflow_dataflows::records::Millis;
 
 use super::feed::{Feed, ReadFailure};
-use super::kinds::{Granularity, Kind, kind};
+use super::kinds::{Granularity, Kind};
 use super::rows::Record as _;
 use super::snapshot::{Snapshot, has_key};
 use crate::document::{Collection, Document, Value};
@@ -68,7 +68,7 @@ pub enum ViewError {
 
 /// The rows of a view. With `pinned`, of the snapshot's epoch and no other.
 pub fn answer(feed: &Feed, snapshot: &Snapshot, pinned: bool, request: &ViewRequest) -> Result<ViewAnswer, ViewError> {
-    let known = kind(&request.kind);
+    let known = feed.kinds().get(&request.kind);
     if let (Some(known), Some(granularity)) = (known, request.granularity)
         && !known.granularities.contains(&granularity)
     {

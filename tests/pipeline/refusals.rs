@@ -174,14 +174,15 @@ fn a_store_that_was_filled_with_other_settings() {
     for store in [Store::sqlite(), Store::mongodb("settings")] {
         store.catch_up(&topics, "--correction-window 24h");
         let before = store.progress();
-        for (topics, flags) in [
-            (&topics, ""),
-            (&topics, "--correction-window 24h --max-future 1m"),
-            (&topics, "--correction-window 24h --timezone Europe/Berlin"),
-            (&other, "--correction-window 24h"),
+        for (topics, flags, words) in [
+            (&topics, "", "--correction-window: the store has 86400000 ms"),
+            (&topics, "--correction-window 24h --max-future 1m", "--max-future: the store has 600000 ms"),
+            (&topics, "--correction-window 24h --timezone Europe/Berlin", "--timezone: the store has UTC"),
+            (&topics, "--correction-window 24h --views stock", "--views: the store has all, this run stock"),
+            (&other, "--correction-window 24h", "--source: the store has kafka"),
         ] {
             let ended = store.run(topics, flags).flags(["--until-caught-up"]).run(SOON);
-            refused(&ended, 4, &["other settings", "--correction-window", "86400000 ms", "empty store"]);
+            refused(&ended, 4, &["other settings", words, "empty store"]);
         }
         let verify = Tillflow::new(["verify", "--max-future", "1m"]).flags(store.flags());
         refused(&verify.run(SOON), 2, &["other settings", "--correction-window", "--max-future", "86400000 ms"]);

@@ -24,8 +24,8 @@ fn counts(definition: &GroupBy, record: &dyn Fields) -> bool {
         all &= match (&condition.test, value) {
             (Test::Present(wanted), value) => *wanted == value.is_some(),
             (_, None) => false,
-            (Test::In(values), Some(value)) => values.iter().any(|known| *known == value),
-            (Test::NotIn(values), Some(value)) => values.iter().all(|known| *known != value),
+            (Test::In(values), Some(value)) => values.contains(&value),
+            (Test::NotIn(values), Some(value)) => !values.contains(&value),
             (Test::AtLeast(bound), Some(value)) => *bound <= number(&value),
             (Test::Above(bound), Some(value)) => *bound < number(&value),
             (Test::AtMost(bound), Some(value)) => *bound >= number(&value),

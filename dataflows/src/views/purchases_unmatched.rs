@@ -282,7 +282,8 @@ mod tests {
     #[test]
     fn heads_are_paired_within_five_minutes() {
         use Side::{Purchase, Sale};
-        let cases: [(&[(Side, i64)], (i64, i64)); 6] = [
+        type Case<'a> = (&'a [(Side, i64)], (i64, i64));
+        let cases: [Case<'_>; 6] = [
             (&[(Purchase, 0), (Sale, 5)], (0, 0)),
             (&[(Sale, 0), (Purchase, 5)], (0, 0)),
             (&[(Purchase, 0), (Sale, 6)], (1, 1)),

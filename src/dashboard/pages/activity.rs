@@ -1,7 +1,9 @@
 //! `/activity`: what users do.
 
+use tillflow_dataflows::records::Topic;
+
 use super::markup::{Link, Panel, Tile, Width, table, tiles};
-use super::{Context, DETAIL_HEIGHT, Page, view_panel};
+use super::{Context, DETAIL_HEIGHT, Page, added_panels, view_panel};
 use crate::dashboard::format::{MISSING, count, money_exact, share};
 use crate::dashboard::kinds::{Granularity, kind};
 use crate::dashboard::rows::Record as _;
@@ -12,7 +14,7 @@ use crate::dashboard::text::{clean, label};
 /// The page.
 pub fn page(context: &Context<'_>) -> Page {
     let chart = |name, granularity, count, width| view_panel(context, name, granularity, count, width, DETAIL_HEIGHT);
-    let panels = vec![
+    let mut panels = vec![
         Panel::new("tiles", "span-12 bare", "", tiles(&kpis(context))),
         chart("activity-by-type", Granularity::Minute, 60, Width::Full),
         chart("activity-by-type", Granularity::Hour, 48, Width::TwoThirds),
@@ -21,6 +23,7 @@ pub fn page(context: &Context<'_>) -> Page {
             .linked(vec![Link::new("More in History", "/history?type=activity_by_type&granularity=hour&range=24h")]),
         chart("active-users", Granularity::Hour, 48, Width::Full),
     ];
+    panels.extend(added_panels(context, Topic::UserActivity));
     Page::live("Activity", context, panels)
 }
 

@@ -99,7 +99,7 @@ const fn warning(text: String) -> Notice {
 
 fn wish(context: &Context<'_>, notices: &mut Vec<Notice>) -> Wish {
     let request = context.request;
-    let windowed = || KINDS.iter().filter(|kind| !kind.granularities.is_empty());
+    let windowed = || context.feed.kinds().windowed();
     let usual = &KINDS[0];
     let kind = match request.parameter("type") {
         None => usual,
@@ -203,9 +203,7 @@ fn form(context: &Context<'_>, wish: &Wish) -> Markup {
         RANGES.iter().map(|(value, text, _)| Choice { value, text, chosen: wish.range == *value }).collect();
     ranges.push(Choice { value: "custom", text: "from … to …", chosen: wish.range == "custom" });
     Markup::of(&FormTemplate {
-        kinds: KINDS
-            .iter()
-            .filter(|kind| !kind.granularities.is_empty())
+        kinds: (context.feed.kinds().windowed())
             .map(|kind| Choice { value: kind.name, text: kind.title, chosen: kind.name == wish.kind.name })
             .collect(),
         measures: wish

@@ -1,7 +1,9 @@
 //! `/inventory`: stock against reorder levels.
 
+use tillflow_dataflows::records::Topic;
+
 use super::markup::{Link, Panel, Tile, Width, figure_panel, table, tiles};
-use super::{Context, DETAIL_HEIGHT, Page};
+use super::{Context, DETAIL_HEIGHT, Page, added_panels};
 use crate::dashboard::figures::bars::stock_state;
 use crate::dashboard::figures::catalogue::stock_levels;
 use crate::dashboard::format::{MISSING, count, share};
@@ -14,7 +16,7 @@ const CHART_ROWS: usize = 20;
 
 /// The page.
 pub fn page(context: &Context<'_>) -> Page {
-    let panels = vec![
+    let mut panels = vec![
         Panel::new("tiles", "span-12 bare", "", tiles(&kpis(context))),
         figure_panel(
             &stock_levels(&context.snapshot, CHART_ROWS),
@@ -26,6 +28,7 @@ pub fn page(context: &Context<'_>) -> Page {
             .hinted("by product and warehouse, the worst first")
             .linked(vec![Link::new("CSV", "/api/v1/views/stock?format=csv"), Link::new("JSON", "/api/v1/views/stock")]),
     ];
+    panels.extend(added_panels(context, Topic::Inventory));
     Page::live("Inventory", context, panels)
 }
 

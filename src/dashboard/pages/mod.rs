@@ -15,13 +15,17 @@ mod status;
 use std::sync::Arc;
 
 use askama::Template;
-use tillflow_dataflows::records::Millis;
+use tillflow_dataflows::records::{Millis, Topic};
 
 use super::Settings;
 use super::assets::{AssetPaths, fingerprint};
 use super::feed::Feed;
+use super::figures::catalogue::usual_windows;
+use super::figures::time::{Subject, by_key, single};
 use super::format::{Clock, count};
+use super::kinds::Kind;
 use super::message::Request;
+use super::series::{Slice, Windows};
 use super::snapshot::Snapshot;
 use crate::status::{Problem, StatusSnapshot};
 use markup::{Link, Markup, Panel, Width, figure_panel};
@@ -241,6 +245,36 @@ fn view_links(kind: &str, granularity: &str, chart: &str) -> Vec<Link> {
         Link::new("JSON", format!("/api/v1/views/{kind}?granularity={granularity}")),
         Link::new("SVG", format!("/charts/{chart}.svg?granularity={granularity}")),
     ]
+}
+
+/// The charts of the added views that belong on the page of a topic.
+fn added_panels(context: &Context<'_>, page: Topic) -> Vec<Panel> {
+    let of_page = context.feed.kinds().added().filter(|added| added.page == page);
+    of_page.map(|added| added_panel(context, added.kind)).collect()
+}
+
+fn added_panel(context: &Context<'_>, kind: &'static Kind) -> Panel {
+    let (granularity, measure) = (kind.charted(), &kind.measures[0]);
+    let as_of = context.snapshot.as_of();
+    let windows = Windows::ending_with(as_of.unwrap_or(0), granularity, usual_windows(granularity));
+    let slice = Slice::of(&context.snapshot, kind.name, windows);
+    let subject = Subject {
+        name: &format!("view-{}", kind.name),
+        title: &format!("{}: {}", kind.title, measure.title.to_lowercase()),
+        measure,
+        windows: windows.since(slice.oldest),
+        as_of,
+        clock: context.clock,
+        nothing: "Nothing in this range",
+    };
+    let figure = if kind.key.is_some() { by_key(&subject, &slice, false) } else { single(&subject, &slice, None) };
+    let (name, granularity) = (kind.name, granularity.name());
+    let query = format!("type={name}&granularity={granularity}");
+    let mut links = view_links(name, granularity, "history");
+    links.truncate(2);
+    links.push(Link::new("SVG", format!("/charts/history.svg?{query}&measure={}", measure.name)));
+    links.push(Link::new("More in History", format!("/history?{query}")));
+    figure_panel(&figure, Width::Full, DETAIL_HEIGHT, &links)
 }
 
 /// A figure of the catalogue over a view's windows, in a panel with its links.

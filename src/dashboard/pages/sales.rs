@@ -1,7 +1,9 @@
 //! `/sales`: what is sold, where, and how it is paid.
 
+use tillflow_dataflows::records::Topic;
+
 use super::markup::{Link, Panel, Tile, Width, figure_panel, table, tiles};
-use super::{Context, DETAIL_HEIGHT, OVERVIEW_HEIGHT, Page, view_panel};
+use super::{Context, DETAIL_HEIGHT, OVERVIEW_HEIGHT, Page, added_panels, view_panel};
 use crate::dashboard::figures::catalogue::top_products;
 use crate::dashboard::figures::time::window_text;
 use crate::dashboard::format::{MISSING, count, money, money_exact};
@@ -13,7 +15,7 @@ use crate::document::Document;
 /// The page.
 pub fn page(context: &Context<'_>) -> Page {
     let chart = |name, granularity, count, width, height| view_panel(context, name, granularity, count, width, height);
-    let panels = vec![
+    let mut panels = vec![
         Panel::new("tiles", "span-12 bare", "", tiles(&kpis(context))),
         chart("revenue", Granularity::Hour, 48, Width::TwoThirds, DETAIL_HEIGHT),
         chart("revenue-by-category", Granularity::Hour, 24, Width::Third, DETAIL_HEIGHT),
@@ -31,6 +33,7 @@ pub fn page(context: &Context<'_>) -> Page {
             .hinted("days of UTC, the newest first")
             .linked(vec![Link::new("More in History", "/history?type=sales_total&granularity=day&range=30d")]),
     ];
+    panels.extend(added_panels(context, Topic::Sales));
     Page::live("Sales", context, panels)
 }
 

@@ -118,6 +118,7 @@ impl Bench {
             timezone,
             version: "0.1.0".to_owned(),
             read_only,
+            added: [].into(),
         })
         .expect("threads to be had");
         Bench { store, status, dashboard }
