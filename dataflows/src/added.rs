@@ -8,7 +8,7 @@ use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
 use crate::fields::{Field, FieldKind};
-use crate::group_by::GroupBy;
+use crate::group_by::{GroupBy, titled};
 use crate::measures::AddedMeasures;
 use crate::outputs::View;
 use crate::records::{Activity, Sale, StockLevel, Text, Topic};
@@ -89,6 +89,11 @@ pub struct KeyField {
 }
 
 impl KeyField {
+    /// One with texts.
+    pub fn text(name: &str) -> KeyField {
+        KeyField { name: name.to_owned(), kind: FieldKind::Text }
+    }
+
     /// That of a record's field.
     pub fn of(field: Field) -> KeyField {
         KeyField { name: field.name().to_owned(), kind: field.kind() }
@@ -108,6 +113,22 @@ pub struct MeasureField {
     pub number: Number,
     /// Whether windows and keys can be added up.
     pub additive: bool,
+}
+
+impl MeasureField {
+    /// How many rows there are.
+    pub fn rows(name: &str) -> MeasureField {
+        MeasureField::of(name, FieldKind::Integer, Number::Rows)
+    }
+
+    /// The sum at a place.
+    pub fn sum(name: &str, kind: FieldKind, place: usize) -> MeasureField {
+        MeasureField::of(name, kind, Number::Sum(place))
+    }
+
+    fn of(name: &str, kind: FieldKind, number: Number) -> MeasureField {
+        MeasureField { name: name.to_owned(), title: titled(name), kind, number, additive: true }
+    }
 }
 
 /// Where [`AddedMeasures`] have a number.

@@ -209,6 +209,13 @@ pub struct AddedMeasures {
     pub sums: SmallVec<[i128; 2]>,
 }
 
+impl AddedMeasures {
+    /// What a record with these numbers adds that comes with this difference: 1 when it comes, -1 when it goes.
+    pub fn of<const N: usize>(numbers: [i128; N], difference: i64) -> AddedMeasures {
+        AddedMeasures { rows: 1, sums: numbers.into_iter().collect() }.multiply(&difference)
+    }
+}
+
 impl IsZero for AddedMeasures {
     fn is_zero(&self) -> bool {
         self.rows == 0 && self.sums.iter().all(|sum| *sum == 0)

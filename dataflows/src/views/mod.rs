@@ -40,7 +40,7 @@ pub type Contributions<'scope, M> = VecCollection<'scope, Tick, RollupKey, M>;
 /// The views that were added to the built-in ones, one line each: see `docs/adding-a-view.md`.
 pub fn added() -> Vec<AddedView> {
     vec![
-        // returns_by_store::view(),
+        // One line for each view: `basket_size::view(),`.
     ]
 }
 
