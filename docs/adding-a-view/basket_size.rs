@@ -38,10 +38,10 @@ pub fn view() -> AddedView {
 fn basket_size<'scope>(records: &Records<'scope>, view: View) -> Contributions<'scope, AddedMeasures> {
     combine(records.sales.clone(), "Combine: basket size", move |sale: Sale, difference, give| {
         let size = match sale.quantity {
-            ..0 => "returned",
-            1 => "one",
-            ..=5 => "a few",
-            _ => "many",
+            ..=-1 => "returned",
+            0 | 1 => "one",
+            2..=5 => "a few",
+            6.. => "many",
         };
         let measures = AddedMeasures::of([i128::from(sale.total_amount.0)], difference);
         for granularity in GRANULARITIES {
