@@ -30,8 +30,10 @@ const EXAMPLE: &str = include_str!("../docs/adding-a-view/basket_size.rs");
 const PAGE: &str = include_str!("../docs/adding-a-view.md");
 
 /// The page's blocks of Rust, in order.
-fn blocks() -> Vec<&'static str> {
-    PAGE.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
+fn blocks() -> Vec<String> {
+    let blocks = PAGE.split("\n```rust\n").skip(1);
+    // The end of a block is at the start of a line; comments in it may have fences too.
+    blocks.map(|rest| format!("{}\n", rest.split("\n```").next().unwrap_or_default())).collect()
 }
 
 /// The root of this package.
@@ -55,7 +57,8 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn the_file_and_the_two_lines_of_the_page_are_all_it_takes() {
-    let [file, module, entry] = blocks()[..] else { panic!("the page has a file and two lines: {:?}", blocks()) };
+    let blocks = blocks();
+    let [file, module, entry] = &blocks[..] else { panic!("the page has a file and two lines: {blocks:?}") };
     assert_eq!(file, EXAMPLE, "the page shows the file that the other test runs");
     assert_eq!((module.lines().count(), entry.lines().count()), (1, 1), "two lines");
 
@@ -214,7 +217,7 @@ fn the_view_has_documents_rows_and_a_chart() {
     let history = get("/history", &[("type", "basket_size"), ("granularity", "hour"), ("measure", "revenue")]);
     assert!(history.contains("Basket size: revenue") && history.contains("returned"), "{history}");
     let chart = get("/charts/history.svg", &[("type", "basket_size"), ("granularity", "hour")]);
-    assert!(chart.starts_with("<svg") && chart.contains("many"), "{chart}");
+    assert!(chart.contains("<svg") && chart.contains("many"), "{chart}");
     let api = get("/api/v1/views/basket_size", &[("granularity", "hour"), ("key", "one")]);
     assert!(api.contains("\"15.0000\"") && !api.contains("returned"), "{api}");
 

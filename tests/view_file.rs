@@ -33,7 +33,7 @@ measures = { purchases = "count", amount = "sum(amount)", least = "min(amount)",
 name = "quantities"
 topic = "sales"
 granularity = "minute"
-group_by = ["quantity", "unit_price"]
+group_by = ["quantity", "payment_method"]
 measures = { sales = "count" }
 
 [[view]]

@@ -8,7 +8,7 @@ use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 
-use super::{EngineOptions, now};
+use super::{EngineOptions, now, shown};
 use crate::codec::{Decoder, Record};
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::{Assignment, RawRecord};
@@ -260,21 +260,16 @@ fn count(count: u64) -> i64 {
 
 /// Why admission refused a record that can be read.
 fn words(reason: Reason, event_time: Option<Millis>, record: RawRecord<'_>, clock: Option<Millis>) -> String {
-    let instant = |millis: Option<Millis>| {
-        millis
-            .and_then(chrono::DateTime::from_timestamp_millis)
-            .map_or_else(|| String::from("unknown"), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-    };
     match reason {
         Reason::Late => format!(
             "event time {} is before the partition clock {} less the correction window",
-            instant(event_time),
-            instant(clock)
+            shown(event_time),
+            shown(clock)
         ),
         Reason::FutureTimestamp => format!(
             "event time {} is after the Kafka timestamp {} by more than --max-future",
-            instant(event_time),
-            instant(record.timestamp)
+            shown(event_time),
+            shown(record.timestamp)
         ),
         Reason::NullValue => String::from("no value, and no key that could say what is cancelled"),
         other => format!("the record was refused: {}", other.name()),

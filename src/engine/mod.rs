@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat};
 use chrono_tz::Tz;
 use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::assembly;
@@ -183,4 +184,11 @@ pub fn run(
 /// Milliseconds since 1970 by this machine's clock.
 fn now() -> Millis {
     chrono::Utc::now().timestamp_millis()
+}
+
+/// An instant as messages have it.
+fn shown(instant: Option<Millis>) -> String {
+    instant
+        .and_then(DateTime::from_timestamp_millis)
+        .map_or_else(|| String::from("no time"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat};
 use differential_dataflow::consolidation::consolidate;
 use tillflow_dataflows::outputs::{AlertKind, RowBody, RowKey, Subject};
 use tillflow_dataflows::records::Millis;
 
-use super::EngineError;
 use super::alerts::alert_id;
 use super::drain::TickBatch;
 use super::ingest::Note;
+use super::{EngineError, shown};
 use crate::source::Assignment;
 use crate::store::Offsets;
 
@@ -79,18 +78,12 @@ impl Rebuild {
             return Err(EngineError::Refused(format!(
                 "the records below the committed offsets are not the ones that the store counts: they end at {}, the \
                  store at {}. Was a topic created anew? Restore it, or use an empty store",
-                words(self.as_of),
-                words(as_of)
+                shown(self.as_of),
+                shown(as_of)
             )));
         }
         Ok(self.conditions)
     }
-}
-
-fn words(instant: Option<Millis>) -> String {
-    instant
-        .and_then(DateTime::from_timestamp_millis)
-        .map_or_else(|| String::from("no time"), |time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 #[cfg(test)]

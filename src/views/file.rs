@@ -144,8 +144,16 @@ fn view(table: &Value<'_>) -> Result<(Range<usize>, GroupBy), Fault> {
             if group_by.contains(&field) {
                 return Err(fault(name.span(), format!("`{}` is there twice", field.name())));
             }
-            if field.kind() == FieldKind::Time {
-                return Err(fault(name.span(), format!("`{}` is a time; `granularity` groups by it", field.name())));
+            match field.kind() {
+                FieldKind::Text | FieldKind::Integer => {}
+                FieldKind::Time => {
+                    let reason = format!("`{}` is a time; `granularity` groups by it", field.name());
+                    return Err(fault(name.span(), reason));
+                }
+                FieldKind::Money => {
+                    let reason = format!("`{}` is an amount: a group for each is one too many", field.name());
+                    return Err(fault(name.span(), reason));
+                }
             }
             group_by.push(field);
         }
@@ -453,6 +461,7 @@ measures = { users = "distinct( user_id )" }
             ("\"category\"", "\"colour\"", 7, "have no field \"colour\"; they have transaction_id"),
             ("\"category\"", "\"store_id\"", 7, "twice"),
             ("\"category\"", "\"timestamp\"", 7, "is a time"),
+            ("\"category\"", "\"unit_price\"", 7, "is an amount"),
             ("below = 0", "below = 0.5", 8, "a whole number, not a number"),
             ("below = 0", "under = 0", 8, "there is no `under` here"),
             ("-100.25", "-100.25001", 8, "is no amount of money"),

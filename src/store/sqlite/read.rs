@@ -14,12 +14,12 @@ use crate::store::{Progress, Query, StoreError, StoreReader};
 
 /// Reads a store that some other connection fills.
 pub(in crate::store) struct SqliteReader {
-    pub(super) connection: Connection,
-    pub(super) path: PathBuf,
+    connection: Connection,
+    path: PathBuf,
     identity: Option<FileIdentity>,
     /// SQLite's counter of changes to the schema, as of `tables`.
-    pub(super) schema_version: Option<i64>,
-    pub(super) tables: [Table; Collection::ALL.len()],
+    schema_version: Option<i64>,
+    tables: [Table; Collection::ALL.len()],
 }
 
 impl SqliteReader {
@@ -36,41 +36,56 @@ impl SqliteReader {
     }
 
     /// Opens the file anew if it was replaced.
-    pub(super) fn follow_file(&mut self) -> Result<(), StoreError> {
+    fn follow_file(&mut self) -> Result<(), StoreError> {
         if FileIdentity::of(&self.path) != self.identity {
             *self = SqliteReader::open(&self.path)?;
         }
         Ok(())
     }
 
-    fn answer(&mut self, queries: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), Stop> {
-        // The first SELECT fixes what all the others see.
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
-        know_tables(&transaction, &mut self.schema_version, &mut self.tables)?;
-        let state = Collection::PipelineState;
-        let progress = one_document(&transaction, state, &self.tables[state as usize], PROGRESS)?;
-        // Epoch 0 is the fence of an instance that has not committed yet.
-        let progress = progress.as_ref().map(progress_from).transpose()?.filter(|progress| progress.epoch > 0);
-        let mut answers = Vec::with_capacity(queries.len());
-        for query in queries {
-            let collection = query.collection_asked()?;
-            let table = &self.tables[collection as usize];
-            answers.push(match Sql::of(query, collection, table) {
-                Some(Sql { text, parameters }) => {
-                    let mut statement = transaction.prepare_cached(&text)?;
-                    documents(&mut statement, params_from_iter(parameters), collection, table)?
-                }
-                None => Vec::new(),
-            });
-        }
-        Ok((progress, answers))
+    /// Runs `work` as of one commit.
+    pub(super) fn as_of_one_commit<T>(
+        &mut self,
+        attempted: &str,
+        work: impl FnOnce(&Transaction<'_>, &[Table]) -> Result<T, Stop>,
+    ) -> Result<T, StoreError> {
+        self.follow_file()?;
+        let (connection, tables, version) = (&self.connection, &mut self.tables, &mut self.schema_version);
+        let run = || {
+            // The first SELECT fixes what all the others see.
+            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
+            know_tables(&transaction, version, tables)?;
+            work(&transaction, tables)
+        };
+        run().map_err(|stop| stop.into_error(attempted, &self.path))
     }
+}
+
+/// The progress, unless nothing is committed: epoch 0 is the fence of an instance that has not committed yet.
+pub(super) fn committed(transaction: &Transaction<'_>, tables: &[Table]) -> Result<Option<Progress>, Stop> {
+    let state = Collection::PipelineState;
+    let progress = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
+    Ok(progress.as_ref().map(progress_from).transpose()?.filter(|progress| progress.epoch > 0))
 }
 
 impl StoreReader for SqliteReader {
     fn read(&mut self, queries: &[Query]) -> Result<(Option<Progress>, Vec<Vec<Document>>), StoreError> {
-        self.follow_file()?;
-        self.answer(queries).map_err(|stop| stop.into_error("read", &self.path))
+        self.as_of_one_commit("read", |transaction, tables| {
+            let progress = committed(transaction, tables)?;
+            let mut answers = Vec::with_capacity(queries.len());
+            for query in queries {
+                let collection = query.collection_asked()?;
+                let table = &tables[collection as usize];
+                answers.push(match Sql::of(query, collection, table) {
+                    Some(Sql { text, parameters }) => {
+                        let mut statement = transaction.prepare_cached(&text)?;
+                        documents(&mut statement, params_from_iter(parameters), collection, table)?
+                    }
+                    None => Vec::new(),
+                });
+            }
+            Ok((progress, answers))
+        })
     }
 }
 

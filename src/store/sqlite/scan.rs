@@ -1,33 +1,13 @@
 //! Going over all that the store holds: a stream of one epoch, and rows by their `_id`.
 
-use rusqlite::{Transaction, TransactionBehavior};
 use tillflow_dataflows::records::Topic;
 
-use super::Stop;
-use super::read::{SqliteReader, know_tables};
+use super::read::{SqliteReader, committed};
 use super::rows::{Foreign, each_document, one_document, select};
-use super::schema::{Table, quoted};
+use super::schema::quoted;
 use crate::document::{Collection, Document};
-use crate::store::state::{ORIGIN, PROGRESS, origin_from, progress_from};
+use crate::store::state::{ORIGIN, origin_from};
 use crate::store::{Origin, Progress, Scanned, StoreError, StoreScan};
-
-impl SqliteReader {
-    /// Runs `work` as of one commit.
-    fn as_of_one_commit<T>(
-        &mut self,
-        attempted: &str,
-        work: impl FnOnce(&Transaction<'_>, &[Table]) -> Result<T, Stop>,
-    ) -> Result<T, StoreError> {
-        self.follow_file()?;
-        let (connection, tables, version) = (&self.connection, &mut self.tables, &mut self.schema_version);
-        let run = || {
-            let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Deferred)?;
-            know_tables(&transaction, version, tables)?;
-            work(&transaction, tables)
-        };
-        run().map_err(|stop| stop.into_error(attempted, &self.path))
-    }
-}
 
 impl StoreScan for SqliteReader {
     fn origin(&mut self) -> Result<Option<Origin>, StoreError> {
@@ -45,8 +25,7 @@ impl StoreScan for SqliteReader {
     ) -> Result<Option<Progress>, StoreError> {
         self.as_of_one_commit("read all of", |transaction, tables| {
             give(Scanned::Begin);
-            let state = Collection::PipelineState;
-            let progress = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
+            let progress = committed(transaction, tables)?;
             for collection in collections {
                 let table = &tables[*collection as usize];
                 if table.exists() {
@@ -56,8 +35,7 @@ impl StoreScan for SqliteReader {
                     each_document(&mut statement, [], (*collection, table), Foreign::Described, &mut give)?;
                 }
             }
-            // Epoch 0 is the fence of an instance that has not committed yet.
-            Ok(progress.as_ref().map(progress_from).transpose()?.filter(|progress| progress.epoch > 0))
+            Ok(progress)
         })
     }
 
