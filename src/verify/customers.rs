@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use tillflow_dataflows::records::{Millis, Text};
 
 use super::admission::SaleRow;
 use super::names::{Name, Names};
-use super::numbers::{DAY, start_of};
-use super::windows::{Closing, int, money, window_document};
+use super::numbers::DAY;
+use super::windows::{Closing, Windows, int, money, window_document};
 use crate::document::Document;
 
 /// A user's sales of one day with their amounts, first the first.
@@ -16,15 +16,18 @@ type Sales = BTreeMap<(Millis, Text, i32), i64>;
 
 /// Days are closed in their order, and a closed day never changes: then a user is new on the first day that is closed
 /// with a sale of theirs in force. Sales are remembered until then, users for ever.
-#[derive(Default)]
 pub(super) struct Customers {
-    days: BTreeMap<Millis, HashMap<Name, Sales>>,
+    days: Windows<Name, Sales>,
     seen: HashSet<Name>,
 }
 
 impl Customers {
+    pub(super) fn new() -> Customers {
+        Customers { days: Windows::of(DAY), seen: HashSet::new() }
+    }
+
     pub(super) fn sale(&mut self, row: &SaleRow, transaction_id: &Text, partition: i32, sign: i64) {
-        let sales = self.days.entry(start_of(row.at, DAY)).or_default().entry(row.user).or_default();
+        let sales = self.days.at(row.at, row.user);
         let rank = (row.at, transaction_id.clone(), partition);
         if sign > 0 {
             sales.insert(rank, row.total_amount);
@@ -34,14 +37,9 @@ impl Customers {
     }
 
     pub(super) fn close(&mut self, closing: Closing, names: &Names, give: &mut dyn FnMut(Document)) {
-        while let Some(first) = self.days.first_entry() {
-            let day = *first.key();
-            let is_final = closing.is_final(day + DAY);
-            if !is_final && !closing.all {
-                return;
-            }
+        while let Some((day, is_final, users)) = self.days.close_first(closing) {
             let (mut new, mut returning) = ((0, 0), (0, 0));
-            for (user, sales) in first.remove() {
+            for (user, sales) in users {
                 let Some(first_amount) = sales.values().next().copied() else { continue };
                 let all: i128 = sales.values().copied().map(i128::from).sum();
                 if self.seen.insert(user) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tillflow_dataflows::records::{Reason, Topic};
 
 use super::VerifyError;
+use super::windows::{int, text};
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::source::{Assignment, Reader, Source, SourceError};
@@ -44,6 +45,11 @@ pub(super) trait Input {
     fn gaps(&mut self) -> Gaps {
         Gaps::default()
     }
+}
+
+/// Where a record is, as documents have it.
+pub(super) fn place_fields(topic: Topic, partition: i32, offset: i64) -> Fields {
+    vec![text("topic", topic.name()), int("partition", i64::from(partition)), int("offset", offset)]
 }
 
 /// The name of a record.

@@ -45,10 +45,11 @@ use tillflow_dataflows::records::{Millis, Reason, Topic};
 use self::admission::{Change, Partition, Place, Verdict};
 use self::compare::{COMPARED, Comparison, besides, comparable_letter};
 use self::difference::{Differences, Evidence, fields_that_differ};
-use self::input::{Given, Input, RawInput, SourceInput, Span, record_id, spans};
+use self::input::{Given, Input, RawInput, SourceInput, Span, place_fields, record_id, spans};
 use self::names::Names;
 use self::raw::{RawCheck, check_row, value_form};
 use self::views::{Settled, Views};
+use self::windows::text;
 use crate::codec::Decoder;
 use crate::configuration::Configuration;
 use crate::document::{Collection, Document, Fields, Value};
@@ -413,12 +414,8 @@ impl Recomputation {
     }
 
     fn dead_letter(&self, span: &Span, record: &OwnedRecord, reason: Reason) -> Document {
-        let mut fields = vec![
-            (String::from("topic"), Value::Text(span.topic.name().to_owned())),
-            (String::from("partition"), Value::Int(i64::from(span.partition))),
-            (String::from("offset"), Value::Int(record.offset)),
-            (String::from("reason"), Value::Text(reason.name().to_owned())),
-        ];
+        let mut fields = place_fields(span.topic, span.partition, record.offset);
+        fields.push(text("reason", reason.name()));
         fields.extend(record.key.clone().map(|key| (String::from("key"), Value::Bytes(key))));
         fields.extend(record.value.clone().map(|value| (String::from("value"), Value::Bytes(value))));
         fields.extend(record.timestamp.map(|at| (String::from("kafka_timestamp"), Value::Time(at))));

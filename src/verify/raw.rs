@@ -7,7 +7,8 @@ use super::VerifyError;
 use super::admission::Verdict;
 use super::compare::Comparison;
 use super::difference::{DifferenceKind, Evidence, fields_that_differ};
-use super::input::{Span, record_id};
+use super::input::{Span, place_fields, record_id};
+use super::windows::text;
 use crate::document::{Collection, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::store::StoreScan;
@@ -30,16 +31,11 @@ pub(super) fn value_form(reason: Option<Reason>, value: Vec<u8>, json_kept: fn(&
 
 /// What a row says beside the record itself.
 fn verdict_fields(span: &Span, record: &OwnedRecord, verdict: &Verdict) -> Fields {
-    let mut fields = vec![
-        (String::from("topic"), Value::Text(span.topic.name().to_owned())),
-        (String::from("partition"), Value::Int(i64::from(span.partition))),
-        (String::from("offset"), Value::Int(record.offset)),
-        (String::from("outcome"), Value::Text(verdict.outcome.name().to_owned())),
-    ];
+    let mut fields = place_fields(span.topic, span.partition, record.offset);
+    fields.push(text("outcome", verdict.outcome.name()));
     let timestamp = verdict.event_time.or(record.timestamp);
     fields.extend(timestamp.map(|timestamp| (String::from("timestamp"), Value::Time(timestamp))));
-    let reason = verdict.reason.map(|reason| (String::from("reason"), Value::Text(reason.name().to_owned())));
-    fields.extend(reason);
+    fields.extend(verdict.reason.map(|reason| text("reason", reason.name())));
     fields
 }
 

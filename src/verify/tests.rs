@@ -233,7 +233,7 @@ fn only_windows_that_nothing_can_change_are_given_before_the_end() {
 fn a_customer_is_new_once_and_by_the_first_sale_in_force() {
     let mut names = Names::default();
     let mut log = Log::of(Topic::Sales);
-    let mut customers = Customers::default();
+    let mut customers = Customers::new();
     let row = |log: &mut Log, id: &str, at, amount| {
         let mut row = None;
         let place = Place { partition: 0, offset: 0 };
@@ -253,7 +253,7 @@ fn a_customer_is_new_once_and_by_the_first_sale_in_force() {
     customers.sale(&first, &"b".into(), 0, 1);
     customers.sale(&same_time, &"a".into(), 0, 1);
     customers.sale(&next_day, &"c".into(), 0, 1);
-    let mut taken_back = Customers::default();
+    let mut taken_back = Customers::new();
     for sign in [1, -1] {
         taken_back.sale(&first, &"b".into(), 0, sign);
     }

@@ -43,7 +43,7 @@ impl Views {
             sales: SalesViews::new(knows),
             activity: ActivityViews::new(knows),
             interest: knows("product_interest").then(ProductInterest::new),
-            customers: knows("customers").then(Customers::default),
+            customers: knows("customers").then(Customers::new),
             live: Live::new(knows),
         }
     }

@@ -98,6 +98,15 @@ impl Connection {
         self.abandoned.is_some()
     }
 
+    /// What work runs on, while this connection is of use.
+    fn runtime(&self) -> Result<&Runtime, StoreError> {
+        if let Some(why) = &self.abandoned {
+            return Err(StoreError::Unavailable(why.clone()));
+        }
+        let closed = || StoreError::Unavailable(format!("the connection to {} is closed", self.shown));
+        self.runtime.as_ref().ok_or_else(closed)
+    }
+
     pub(super) fn backoff(&self) -> Backoff {
         Backoff::new(self.timeout, self.report.clone())
     }
@@ -110,12 +119,7 @@ impl Connection {
         backoff: &mut Backoff,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if let Some(why) = &self.abandoned {
-            return Err(StoreError::Unavailable(why.clone()));
-        }
-        let Some(runtime) = &self.runtime else {
-            return Err(StoreError::Unavailable(format!("the connection to {} is closed", self.shown)));
-        };
+        let runtime = self.runtime()?;
         let mut working = runtime.spawn(work);
         let begun = Instant::now();
         let limit = backoff.left().max(SILENCE);
@@ -149,12 +153,7 @@ impl Connection {
     where
         W: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        if let Some(why) = &self.abandoned {
-            return Err(StoreError::Unavailable(why.clone()));
-        }
-        let Some(runtime) = &self.runtime else {
-            return Err(StoreError::Unavailable(format!("the connection to {} is closed", self.shown)));
-        };
+        let runtime = self.runtime()?;
         let (sender, mut receiver) = mpsc::channel(STREAMED);
         let working = runtime.spawn(work(self, sender));
         let limit = self.timeout.max(SILENCE);

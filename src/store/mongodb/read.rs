@@ -35,6 +35,17 @@ impl MongoReader {
         Ok(MongoReader { address: address.clone(), options, connection })
     }
 
+    /// Tries until it succeeds or the time is over.
+    pub(super) fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
+        &mut self,
+        attempted: &str,
+        work: impl Fn(&Connection) -> W,
+    ) -> Result<T, StoreError> {
+        self.connect_again()?;
+        let mut backoff = self.connection.backoff();
+        self.connection.retry(attempted, &mut backoff, work)
+    }
+
     /// Makes a new connection where the old one is of no use.
     pub(super) fn connect_again(&mut self) -> Result<(), StoreError> {
         if self.connection.is_abandoned() {
@@ -48,9 +59,7 @@ impl StoreReader for MongoReader {
     fn read(&mut self, queries: &[Query]) -> Result<Answers, StoreError> {
         let finds = queries.iter().map(Find::of).collect::<Result<Vec<_>, _>>()?;
         let finds = Arc::new(finds);
-        self.connect_again()?;
-        let mut backoff = self.connection.backoff();
-        self.connection.retry("read", &mut backoff, |connection| {
+        self.retry("read", |connection| {
             let (finds, transactions) = (Arc::clone(&finds), connection.transactions);
             let (client, database) = (connection.client.clone(), connection.database.clone());
             async move {

@@ -31,9 +31,7 @@ type Pieces = Sender<Vec<Document>>;
 
 impl StoreScan for MongoReader {
     fn origin(&mut self) -> Result<Option<Origin>, StoreError> {
-        self.connect_again()?;
-        let mut backoff = self.connection.backoff();
-        self.connection.retry("read the origin of", &mut backoff, |connection| {
+        self.retry("read the origin of", |connection| {
             let database = connection.database.clone();
             async move { Ok(find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?) }
         })
@@ -109,10 +107,8 @@ impl StoreScan for MongoReader {
     }
 
     fn by_id(&mut self, collection: Collection, ids: &[String]) -> Result<Vec<Document>, StoreError> {
-        self.connect_again()?;
         let ids: Arc<[String]> = ids.into();
-        let mut backoff = self.connection.backoff();
-        self.connection.retry("read", &mut backoff, |connection| {
+        self.retry("read", |connection| {
             let (database, ids) = (connection.database.clone(), Arc::clone(&ids));
             async move {
                 let documents = database.collection::<RawDocumentBuf>(collection.name());
@@ -127,9 +123,7 @@ impl StoreScan for MongoReader {
     }
 
     fn is_empty(&mut self, collection: Collection) -> Result<bool, StoreError> {
-        self.connect_again()?;
-        let mut backoff = self.connection.backoff();
-        self.connection.retry("read", &mut backoff, |connection| {
+        self.retry("read", |connection| {
             let database = connection.database.clone();
             async move {
                 Ok(database.collection::<RawDocumentBuf>(collection.name()).find_one(doc! {}).await?.is_none())
