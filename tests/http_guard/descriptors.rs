@@ -164,19 +164,28 @@ fn no_descriptor_left_for_a_while() {
 fn an_inner_server_that_dies_of_it_is_replaced() {
     let mut site = Site::start();
     for round in 1..=3 {
-        assert_eq!(site.status().unwrap(), 200);
-        site.tell("exhaust");
-        site.disturb_the_inner_server();
-        std::thread::sleep(Duration::from_millis(100));
-        site.tell("release");
-        assert_eq!(site.status().unwrap(), 200, "the connections that are kept still serve");
-        // A page given up costs its connection; new ones need a server that listens.
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| assert_eq!(site.status_of("/slow").unwrap(), 503));
+        let restarts = |site: &mut Site| site.tell("restarts").parse::<u64>().unwrap();
+        let before = restarts(&mut site);
+        // On a busy machine it may not have looked at its socket before there are descriptors again.
+        for attempt in 1..=10 {
+            assert_eq!(site.status().unwrap(), 200);
+            site.tell("exhaust");
+            site.disturb_the_inner_server();
+            std::thread::sleep(Duration::from_millis(100) * attempt);
+            site.tell("release");
+            assert_eq!(site.status().unwrap(), 200, "the connections that are kept still serve");
+            // A page given up costs its connection; new ones need a server that listens.
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| assert_eq!(site.status_of("/slow").unwrap(), 503));
+                }
+            });
+            site.is_served_again(Duration::from_secs(3));
+            if restarts(&mut site) > before {
+                break;
             }
-        });
-        site.is_served_again(Duration::from_secs(3));
-        assert_eq!(site.tell("restarts"), round.to_string());
+        }
+        // A successor that was started while there were none may have died of it as well.
+        assert!(restarts(&mut site) > before, "round {round}: it never died");
     }
 }
