@@ -6,7 +6,7 @@
 
 use tillflow_dataflows::records::Millis;
 
-use crate::views::same_file;
+use crate::views::file_differences;
 
 /// The settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,11 +99,8 @@ impl Configuration {
         compare("--views", views(&self.views), views(&store.views));
         let added = |added: &[String]| if added.is_empty() { "none".into() } else { added.join(",") };
         compare("views of the program itself", added(&self.added), added(&store.added));
-        if !same_file(self.view_file.as_deref(), store.view_file.as_deref()) {
-            let has = |file: &Option<String>| if file.is_some() { "other views" } else { "none" };
-            let theirs = has(&store.view_file);
-            differences.push(format!("--view-file: the store has {theirs}, this run {}", has(&self.view_file)));
-        }
+        let files = file_differences(self.view_file.as_deref(), store.view_file.as_deref());
+        differences.extend(files.map(|words| format!("--view-file: {words}")));
         differences
     }
 }
@@ -160,7 +157,8 @@ mod tests {
         );
         let elsewhere = Configuration { source: "kafka".into(), ..configuration() };
         assert!(ours.differences(&elsewhere).is_empty());
-        let with_file = Configuration { view_file: Some("[[view]]".into()), ..configuration() };
-        assert_eq!(ours.differences(&with_file), ["--view-file: the store has other views, this run none"]);
+        let file = "[[view]]\nname = \"a\"\ntopic = \"sales\"\ngranularity = \"day\"\nmeasures.n = \"count\"";
+        let with_file = Configuration { view_file: Some(file.into()), ..configuration() };
+        assert_eq!(ours.differences(&with_file), ["--view-file: the store has a view a, this run none"]);
     }
 }

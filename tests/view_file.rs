@@ -18,7 +18,7 @@ filter.quantity = { below = 0 }
 returns = "count"
 amount = "sum(total_amount)"
 dearest = "max(unit_price)"
-latest = "max(timestamp)"
+latest_at = "max(timestamp)"
 customers = "distinct(user_id)"
 
 [[view]]
@@ -35,6 +35,18 @@ topic = "sales"
 granularity = "minute"
 group_by = ["quantity", "payment_method"]
 measures = { sales = "count" }
+
+# Names that built-in views have too, with values of other kinds.
+[[view]]
+name = "odd_names"
+topic = "sales"
+granularity = ["hour", "minute"]
+[view.measures]
+users = "sum(total_amount)"
+units = "max(unit_price)"
+revenue = "sum(quantity)"
+duration_seconds = "distinct(product_id)"
+first_at = "min(timestamp)"
 
 [[view]]
 name = "stock_by_warehouse"
@@ -183,7 +195,7 @@ fn verify_finds_what_is_wrong_in_them() {
     shop.is_equal();
     for (sql, words) in [
         ("SET returns = returns + 1 WHERE type = 'returns'", "returns stored"),
-        ("SET latest = latest + 1 WHERE type = 'returns'", "latest stored"),
+        ("SET latest_at = latest_at + 1 WHERE type = 'returns'", "latest_at stored"),
         ("SET least = NULL WHERE type = 'purchases_by_product'", "least stored nothing"),
         ("SET products = 0 WHERE type = 'stock_by_warehouse'", "products stored 0"),
         ("SET final = 1 - final WHERE type = 'quantities'", "final stored"),
@@ -210,8 +222,8 @@ fn a_store_goes_on_with_what_it_was_filled_with() {
     succeeded(&shop.run_with_views(&[]));
     shop.is_equal();
     shop.write(&VIEWS.replace("below = 0", "below = -1"));
-    refused(&shop.run_with_views(&[]), 4, &["--view-file: the store has other views", "empty store"]);
-    refused(&shop.run(&[]), 4, &["--view-file: the store has other views, this run none"]);
+    refused(&shop.run_with_views(&[]), 4, &["--view-file: the store has another view returns.", "empty store"]);
+    refused(&shop.run(&[]), 4, &["--view-file: the store has a view odd_names, this run none, the store has a view"]);
     shop.write(VIEWS);
     refused(&shop.run_with_views(&["--views", "stock"]), 4, &["--views: the store has all, this run stock"]);
     assert_eq!(shop.number("SELECT max(epoch) FROM pipeline_state"), epoch);
@@ -233,7 +245,7 @@ fn a_selection_is_maintained_and_nothing_else() {
         succeeded(&shop.run_with_views(&["--views", views]));
         shop.is_equal();
         let mut wanted: Vec<&str> = views.split(',').collect();
-        wanted.extend(["purchases_by_product", "quantities", "returns", "stock_by_warehouse"]);
+        wanted.extend(["odd_names", "purchases_by_product", "quantities", "returns", "stock_by_warehouse"]);
         wanted.sort_unstable();
         let found = shop.text(types);
         match expected {

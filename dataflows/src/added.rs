@@ -4,6 +4,8 @@
 //! much. An added view has neither: its measures are numbers in a row, and its [`Layout`] says what they are. That
 //! is all that documents, pages and charts need to know of it, so adding one touches none of them.
 
+use std::collections::BTreeSet;
+
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +39,7 @@ pub enum Content {
 /// Makes the rows of a view out of the records in force. [`View`] is what the rows are to be called.
 pub type Build = for<'scope> fn(&Records<'scope>, View) -> Contributions<'scope, AddedMeasures>;
 
-/// The records in force.
+/// The records in force, of the topics that the layouts of added views name; the others are empty.
 pub struct Records<'scope> {
     /// Sales.
     pub sales: VecCollection<'scope, Tick, Sale, Diff>,
@@ -72,8 +74,8 @@ pub struct Layout {
     pub key: Vec<KeyField>,
     /// The lengths of its windows.
     pub granularities: Vec<Granularity>,
-    /// The topics it is made of: they decide when a window is final. With `inventory` none ever is, because stock
-    /// levels are replaced however old they are.
+    /// The topics it is made of. Of others it is given no records; and they decide when a window is final. With
+    /// `inventory` none ever is, because stock levels are replaced however old they are.
     pub topics: Vec<Topic>,
     /// The fields that it measures, the main one first.
     pub measures: Vec<MeasureField>,
@@ -138,12 +140,12 @@ pub enum Number {
     Rows,
     /// One of the sums.
     Sum(usize),
-    /// One of the sums, and the field is absent while another one is 0.
-    SumUnless {
+    /// One of the sums, while another one is not 0; else the field is absent.
+    SumIf {
         /// The number.
         sum: usize,
         /// What is 0 when there is none.
-        absent: usize,
+        present: usize,
     },
 }
 
@@ -154,7 +156,7 @@ impl Number {
         match self {
             Number::Rows => Some(i128::from(measures.rows)),
             Number::Sum(index) => Some(sum(index)),
-            Number::SumUnless { sum: index, absent } => (sum(absent) != 0).then(|| sum(index)),
+            Number::SumIf { sum: index, present } => (sum(present) != 0).then(|| sum(index)),
         }
     }
 }
@@ -178,6 +180,61 @@ impl Finality {
 }
 
 impl Layout {
+    /// The longest name.
+    pub const NAME_MAX: usize = 63;
+    /// The fields that every document of a windowed view has, and names that a store cannot have.
+    pub const RESERVED: [&str; 11] = [
+        "_id",
+        "type",
+        "granularity",
+        "timestamp",
+        "window_end",
+        "key",
+        "final",
+        "epoch",
+        "as_of",
+        // SQLite's own names of a row's number.
+        "rowid",
+        "oid",
+    ];
+
+    /// Whether a view or a measure can be called so: a-z, 0-9 and `_`, beginning with a letter.
+    pub fn is_name(name: &str) -> bool {
+        name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            && name.len() <= Layout::NAME_MAX
+    }
+
+    /// Whether what is measured is called as it has to be: a time something`_at`, and nothing else so, because SQLite
+    /// keeps a time as a number.
+    pub fn is_called_right(name: &str, kind: FieldKind) -> bool {
+        (kind == FieldKind::Time) == name.ends_with("_at")
+    }
+
+    /// What is wrong with it, if there is something.
+    pub fn check(&self) -> Result<(), String> {
+        let names = || self.measures.iter().map(|measure| measure.name.as_str());
+        let right = |measure: &MeasureField| {
+            Layout::is_name(&measure.name)
+                && !Layout::RESERVED.contains(&measure.name.as_str())
+                && Layout::is_called_right(&measure.name, measure.kind)
+                && measure.kind != FieldKind::Text
+        };
+        let faults = [
+            (!Layout::is_name(&self.name), "its name"),
+            (self.granularities.is_empty(), "no granularity"),
+            (self.topics.is_empty(), "no topic"),
+            (self.measures.is_empty(), "no measure"),
+            (!self.measures.iter().all(right), "the name or kind of a measure"),
+            (names().collect::<BTreeSet<_>>().len() < self.measures.len(), "two measures of one name"),
+            (
+                self.key.iter().any(|field| matches!(field.kind, FieldKind::Money | FieldKind::Time)),
+                "a key with amounts or times",
+            ),
+        ];
+        faults.into_iter().find(|(is_there, _)| *is_there).map_or(Ok(()), |(_, words)| Err(words.to_owned()))
+    }
+
     /// When its windows are final.
     pub fn finality(&self) -> Finality {
         let reads = |topic| self.topics.contains(&topic);

@@ -42,7 +42,8 @@ use crate::views::sessions::sessions;
 use crate::views::status_mismatch::status_mismatch;
 use crate::views::stock::stock;
 use crate::views::stock_alerts::stock_alerts;
-use crate::views::supply::supply;
+use crate::views::stock_out_soon::stock_out_soon;
+use crate::views::supply::{supplies, supply};
 use crate::views::top_products::top_products;
 use crate::views::visits::visits;
 
@@ -77,7 +78,11 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
     let Settings { correction_window: window, selection, added } = settings;
     let window = *window;
     let scope = sales.scope();
-    let wants = |names: &[&str]| selection.has(names);
+    let wants = |names: &[&str]| {
+        let is_known = |name: &&str| Selection::names().any(|known| known == *name);
+        assert!(names.iter().all(is_known), "a name without a view among {names:?}");
+        selection.has(names)
+    };
 
     // Times.
     let as_of = clock::as_of(clocks.clone());
@@ -181,7 +186,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
     let customer_views =
         publish(arrangements.customer_rollups.clone(), sales_final, Dating::Event, "Publish: customers")
             .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Customers(measures, is_final)));
-    let activity_final_rows =
+    let activity_views =
         publish(arrangements.activity_rollups.clone(), activity_final.clone(), Dating::Event, "Publish: activity")
             .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Activity(measures, is_final)));
     let user_views =
@@ -191,9 +196,10 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Visits(measures, is_final)));
     let interest_views = publish(arrangements.interest_rollups.clone(), both_final, Dating::Event, "Publish: interest")
         .map(|(key, measures, is_final)| (RowKey::Rollup(key), RowBody::Interest(measures, is_final)));
+    let supplies = supplies(stock.clone(), &arrangements);
     let rows = sales_views
         .concat(added_views)
-        .concat(activity_final_rows)
+        .concat(activity_views)
         .concat(user_views)
         .concat(visit_views)
         .concat(interest_views)
@@ -204,7 +210,8 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         .concat(inventory_summary(stock.clone()))
         .concat(stock_alerts(stock.clone()))
         .concat(status_mismatch(stock.clone()))
-        .concat(supply(stock.clone(), &arrangements))
+        .concat(supply(supplies.clone()))
+        .concat(stock_out_soon(supplies))
         .concat(revenue_anomaly(&arrangements))
         .concat(stock_rows(stock))
         .concat(data_quality(quality))

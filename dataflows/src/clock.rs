@@ -6,7 +6,6 @@ use crate::inputs::PartitionClock;
 use crate::operators::FinalBefore;
 use crate::records::{Millis, Topic};
 use crate::time::{Diff, Granularity, HOUR, LiveRange, Tick, WEEK_HOURS, Window};
-use crate::views::customers::SettledBefore;
 
 /// The greatest partition clock over all topics; empty before the first accepted record. Never goes back.
 pub fn as_of<'scope>(
@@ -41,6 +40,9 @@ pub fn week_windows<'scope>(
         (0..WEEK_HOURS).map(move |back| Window { granularity: Granularity::Hour, start: hour - back * HOUR })
     })
 }
+
+/// For each partition of `sales` that has a clock the instant before which none of its sales can be taken back.
+pub type SettledBefore = Vec<(i32, Millis)>;
 
 /// For each partition of `sales` that has a clock the instant before which its rows cannot be corrected or cancelled
 /// any more: its clock less the correction window, cut to its minute so that it moves once a minute.

@@ -107,7 +107,16 @@ impl Field {
             Field::CurrentStock | Field::Quantity | Field::ReorderLevel => FieldKind::Integer,
             Field::Amount | Field::TotalAmount | Field::UnitPrice => FieldKind::Money,
             Field::LastUpdated | Field::Timestamp => FieldKind::Time,
-            _ => FieldKind::Text,
+            Field::ActivityType
+            | Field::Category
+            | Field::PaymentMethod
+            | Field::ProductId
+            | Field::SessionId
+            | Field::Status
+            | Field::StoreId
+            | Field::TransactionId
+            | Field::UserId
+            | Field::WarehouseId => FieldKind::Text,
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct GroupBy {
     pub topic: Topic,
     /// What must hold of a record.
     pub filter: Vec<Condition>,
-    /// By what.
+    /// Whose values make a group together: texts and whole numbers.
     pub group_by: Vec<Field>,
     /// In which windows of event time (for `inventory`: of last_updated).
     pub granularities: Vec<Granularity>,
@@ -35,9 +35,9 @@ pub struct GroupBy {
 /// Something that must hold of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Of which field.
+    /// The field that is looked at.
     pub field: Field,
-    /// What.
+    /// What has to be true of its value.
     pub test: Test,
 }
 
@@ -65,7 +65,7 @@ pub enum Test {
 pub struct Measure {
     /// The document's field.
     pub name: String,
-    /// What it is.
+    /// How it is made of the group's records.
     pub of: Aggregate,
 }
 
@@ -90,11 +90,12 @@ impl Aggregate {
         match self {
             Aggregate::Count => (Number::Rows, next),
             Aggregate::Sum(_) | Aggregate::Distinct(_) => (Number::Sum(next), next + 1),
-            Aggregate::Min(_) | Aggregate::Max(_) => (Number::SumUnless { sum: next, absent: next + 1 }, next + 2),
+            Aggregate::Min(_) | Aggregate::Max(_) => (Number::SumIf { sum: next, present: next + 1 }, next + 2),
         }
     }
 
-    const fn kind(self) -> FieldKind {
+    /// What its values are.
+    pub const fn kind(self) -> FieldKind {
         match self {
             Aggregate::Count | Aggregate::Distinct(_) => FieldKind::Integer,
             Aggregate::Sum(field) | Aggregate::Min(field) | Aggregate::Max(field) => field.kind(),
@@ -112,7 +113,7 @@ impl GroupBy {
         })
     }
 
-    /// It as a view.
+    /// The view that it is, its layout made of its fields and measures.
     pub fn into_view(self) -> AddedView {
         let measures = self.places().map(|(measure, number)| MeasureField {
             name: measure.name.clone(),

@@ -16,7 +16,7 @@ use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::assembly::Settings;
 use tillflow_dataflows::oracle::RowsByKey;
 use tillflow_dataflows::oracle::admission::{Given, Record};
-use tillflow_dataflows::outputs::{Metric, RowBody, RowKey, Selection};
+use tillflow_dataflows::outputs::{AlertKind, Metric, RowBody, RowKey, Selection, View};
 use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Reason, Sale, StockLevel, Topic};
 use tillflow_dataflows::time::{HOUR, LiveRange, MINUTE, Tick};
 
@@ -51,6 +51,8 @@ struct History {
     first_tick: u8,
     /// Whether time stands almost still and transactions are many, so that the live ranges fill.
     calm: bool,
+    /// Whether an hour passes with each record, and sales of one category are mostly worth the same.
+    hourly: bool,
     /// Which views are maintained, by the bits of their names' places; absent: all.
     selection: Option<u32>,
 }
@@ -79,14 +81,16 @@ fn history() -> impl Strategy<Value = History> {
     let partitions = proptest::array::uniform7((0u8..6, 0u8..8));
     let correction_window = prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => Just(2u8), 1 => Just(3u8)];
     let calm = proptest::bool::weighted(0.3);
+    let hourly = proptest::bool::weighted(0.15);
     let selection = prop_oneof![3 => Just(None), 1 => any::<u32>().prop_map(Some)];
-    (records, partitions, correction_window, 0u8..3, calm, selection).prop_map(
-        |(records, partitions, correction_window, first_tick, calm, selection)| History {
+    (records, partitions, correction_window, 0u8..3, calm, hourly, selection).prop_map(
+        |(records, partitions, correction_window, first_tick, calm, hourly, selection)| History {
             records,
             partitions,
             correction_window,
             first_tick,
-            calm,
+            calm: calm && !hourly,
+            hourly,
             selection,
         },
     )
@@ -195,7 +199,11 @@ fn build(history: &History) -> Plan {
     let mut earlier: [Vec<Given>; PARTITIONS.len()] = Default::default();
     let mut records = Vec::new();
     for (index, spec) in history.records.iter().enumerate() {
-        now += pick(&ADVANCES, if history.calm { spec.advance % 4 } else { spec.advance });
+        now += match (history.hourly, history.calm) {
+            (true, _) => HOUR,
+            (_, true) => pick(&ADVANCES, spec.advance % 4),
+            _ => pick(&ADVANCES, spec.advance),
+        };
         if index > 0 {
             tick += pick(&GAPS, spec.gap);
         }
@@ -203,13 +211,24 @@ fn build(history: &History) -> Plan {
         if index * 8 < usize::from(history.partitions[partition].1) * history.records.len() {
             partition %= 3;
         }
+        if history.hourly {
+            // Sales, but for some.
+            partition = if spec.values[7] % 8 == 0 { partition % 3 } else { 0 };
+        }
         let topic = PARTITIONS[partition].0;
-        let (partition_lag, lag) = match history.calm {
+        let (partition_lag, lag) = match history.calm || history.hourly {
             true => (history.partitions[partition].0 % 2, spec.lag % 3),
             false => (history.partitions[partition].0, spec.lag),
         };
         let at = now - pick(&PARTITION_LAGS, partition_lag) - pick(&LAGS, lag);
         let mut given = given(topic, spec, at, &earlier[partition], history.calm);
+        if let (true, Given::Sale(sale)) = (history.hourly, &mut given) {
+            sale.transaction_id = format!("{} {index}", sale.transaction_id).as_str().into();
+            sale.category = CATEGORIES[0].into();
+            if spec.values[4] < 235 {
+                sale.total_amount = Money(10_000);
+            }
+        }
         match (&mut given, &latest_sale) {
             (Given::Sale(sale), _) => latest_sale = Some(sale.clone()),
             // What was just bought, as the activity tells it.
@@ -295,7 +314,9 @@ proptest! {
         prop_assert_eq!(&expected.decisions, &expected_other.decisions);
         let last = |expected: &support::check::Expected| expected.rows.last_key_value().map(|(_, rows)| rows.clone());
         prop_assert_eq!(last(&expected), last(&expected_other));
-        check(&other, &expected_other, &Pace { workers: 2, ahead: vec![1, 7] });
+        for workers in [1, 2, 4] {
+            check(&other, &expected_other, &Pace { workers, ahead: vec![1, 7] });
+        }
         // All at once.
         let records = plan.records.iter().map(|timed| Timed { tick: 5, ..timed.clone() }).collect();
         let at_once = Plan { records, ..plan };
@@ -316,6 +337,9 @@ struct Happened {
     ties: usize,
     worth_nothing: usize,
     alerts_resolved: usize,
+    alerts_opened: BTreeMap<AlertKind, usize>,
+    sessions_moved: usize,
+    extremes_gone: usize,
     as_of_by_days: usize,
     firsts_gone: usize,
     returning: usize,
@@ -346,6 +370,15 @@ impl Happened {
             match (key, after.get(key), body) {
                 (RowKey::Rollup(_), None, _) => self.rows_gone += 1,
                 (RowKey::Alert(..), None, _) => self.alerts_resolved += 1,
+                (RowKey::Rollup(_), Some(RowBody::Visits(after, _)), RowBody::Visits(before, _)) => {
+                    self.sessions_moved += usize::from(after.sessions < before.sessions);
+                }
+                // The dearest sale of a minute, see `group_bys`.
+                (RowKey::Rollup(key), Some(RowBody::Added(after, _)), RowBody::Added(before, _))
+                    if key.view == View::Added(1) =>
+                {
+                    self.extremes_gone += usize::from(after.sums[1] < before.sums[1]);
+                }
                 (RowKey::Rollup(_), Some(RowBody::Customers(after, _)), RowBody::Customers(before, _)) => {
                     self.firsts_gone += usize::from(after.new_customers < before.new_customers);
                 }
@@ -353,6 +386,11 @@ impl Happened {
                     self.as_of_by_days += usize::from(after - before > 24 * HOUR);
                 }
                 _ => {}
+            }
+        }
+        for key in after.keys().filter(|key| !before.contains_key(key)) {
+            if let RowKey::Alert(kind, _) = key {
+                *self.alerts_opened.entry(*kind).or_default() += 1;
             }
         }
         let metric = |metric| &after[&RowKey::Metric(metric)];
@@ -381,7 +419,7 @@ fn the_histories_contain_what_they_are_for() {
     let mut runner =
         TestRunner::new_with_rng(ProptestConfig::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let mut happened = Happened::default();
-    for _ in 0..100 {
+    for _ in 0..150 {
         let history = history().new_tree(&mut runner).expect("a history").current();
         let expected = expect(&build(&History { selection: None, ..history }));
         for decision in expected.decisions.values().flatten() {
@@ -393,7 +431,11 @@ fn the_histories_contain_what_they_are_for() {
     }
     let Happened { outcomes, .. } = &happened;
     assert!(Outcome::ALL.iter().all(|outcome| outcomes.get(outcome).is_some_and(|count| *count >= 50)), "{happened:?}");
+    let opened = |kind| happened.alerts_opened.get(kind).is_some_and(|count| *count >= 5);
+    assert!(AlertKind::ALL.iter().all(opened), "{happened:?}");
     let counts = [
+        happened.sessions_moved,
+        happened.extremes_gone,
         happened.final_given,
         happened.final_withdrawn,
         happened.rows_gone,

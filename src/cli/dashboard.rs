@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use clap::Args;
-use tillflow_dataflows::outputs::Selection;
 
 use super::CliError;
 use super::options::{ListenArgs, StoreArgs, ViewFileArgs};
@@ -14,7 +13,6 @@ use super::serve::{Pages, serve};
 use super::signals::stop_flag;
 use crate::metrics::Metrics;
 use crate::status::Status;
-use crate::views::ViewSet;
 
 /// The pages alone, read from a store that some `run` fills.
 #[derive(Debug, Args)]
@@ -32,8 +30,7 @@ pub(super) struct DashboardArgs {
 
 pub(super) fn run(args: &DashboardArgs) -> Result<(), CliError> {
     let stop = stop_flag()?;
-    let views =
-        ViewSet::new(Selection::all(), args.view_file.text()?).map_err(|error| args.view_file.refused(&error))?;
+    let views = args.view_file.set()?;
     let address = args.store.address()?;
     let pages = serve(
         &args.listen,

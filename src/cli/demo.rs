@@ -13,7 +13,7 @@ use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::time::{HOUR, MINUTE};
 
 use super::CliError;
-use super::options::{ListenArgs, default_workers, workers};
+use super::options::{ListenArgs, ViewFileArgs, default_workers, workers};
 use super::run::instance;
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
@@ -26,7 +26,6 @@ use crate::source::channel::{Feed, OwnedRecord};
 use crate::source::memory::MemoryLog;
 use crate::status::Status;
 use crate::store::StoreAddress;
-use crate::views::ViewSet;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 3;
@@ -64,6 +63,8 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     #[command(flatten)]
+    view_file: ViewFileArgs,
+    #[command(flatten)]
     listen: ListenArgs,
 }
 
@@ -100,6 +101,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     if !(args.rate.is_finite() && args.rate >= 0.0) {
         return Err(CliError::Settings(String::from("--rate is a number of records per second, or 0")));
     }
+    let views = args.view_file.set()?;
     let stop = stop_flag()?;
     let begun = enforce_stop(&stop);
     let folder = Folder::create(args.dir.as_deref())?;
@@ -119,7 +121,6 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     let status = Arc::new(Status::default());
     status.update(|status| status.demo = true);
     let metrics = Arc::new(Metrics::default());
-    let views = ViewSet::default();
     let pages = serve(
         &args.listen,
         Pages {

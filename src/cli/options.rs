@@ -20,7 +20,7 @@ use crate::source::ndjson::NdjsonSource;
 use crate::source::{Source, SourceError};
 use crate::store::{AddressError, StoreAddress};
 use crate::views::ViewSet;
-use crate::views::file::{FILE_MAX, ViewFileError};
+use crate::views::file::FILE_MAX;
 
 /// Bytes that one reader's queues hold together.
 const QUEUE_BYTES: usize = 128 << 20;
@@ -70,21 +70,28 @@ pub(super) struct ViewFileArgs {
 }
 
 impl ViewFileArgs {
-    /// The file's text, as far as it is not too long.
-    pub(super) fn text(&self) -> Result<Option<String>, CliError> {
+    /// Every built-in view, and those of the file.
+    pub(super) fn set(&self) -> Result<ViewSet, CliError> {
+        self.beside(Selection::all())
+    }
+
+    fn beside(&self, selection: Selection) -> Result<ViewSet, CliError> {
+        let refused = |error| CliError::Settings(format!("--view-file: {}, {error}", self.shown()));
+        ViewSet::new(selection, self.text()?).map_err(refused)
+    }
+
+    fn text(&self) -> Result<Option<String>, CliError> {
         let read = |path: &PathBuf| {
             let file = std::fs::File::open(path)?;
-            let mut text = String::new();
-            // One byte more tells that it is too long.
-            file.take(FILE_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
+            let mut bytes = Vec::new();
+            file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+            if bytes.len() > FILE_MAX {
+                return Err(std::io::Error::other(format!("it is longer than {FILE_MAX} bytes")));
+            }
+            String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
         };
         let failed = |error| CliError::Settings(format!("--view-file: reading {}: {error}", self.shown()));
         self.view_file.as_ref().map(read).transpose().map_err(failed)
-    }
-
-    /// What is wrong with it.
-    pub(super) fn refused(&self, error: &ViewFileError) -> CliError {
-        CliError::Settings(format!("--view-file: {}, {error}", self.shown()))
     }
 
     fn shown(&self) -> String {
@@ -107,12 +114,13 @@ impl ViewArgs {
     pub(super) fn set(&self) -> Result<ViewSet, CliError> {
         let selection = match &self.views {
             None => Selection::all(),
-            Some(names) => Selection::of(names.iter().map(|name| name.trim())).map_err(|name| {
-                let known: Vec<&str> = Selection::names().collect();
-                CliError::Settings(format!("--views: there is no view {name:?}; there are {}", known.join(", ")))
-            })?,
+            Some(names) => Selection::of(names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()))
+                .map_err(|name| {
+                    let known: Vec<&str> = Selection::names().collect();
+                    CliError::Settings(format!("--views: there is no view {name:?}; there are {}", known.join(", ")))
+                })?,
         };
-        ViewSet::new(selection, self.file.text()?).map_err(|error| self.file.refused(&error))
+        self.file.beside(selection)
     }
 }
 

@@ -285,9 +285,9 @@ impl Plan {
 
 /// The rows whose key is `value`; of several fields the first one.
 pub fn has_key(document: &Document, value: Option<&str>) -> bool {
-    let first = || match document.document("key").and_then(|key| key.first()) {
-        Some((_, Value::Text(text))) => Some(text.as_str()),
-        _ => None,
-    };
-    value.is_none_or(|value| first() == Some(value))
+    value.is_none_or(|value| match document.document("key").and_then(|key| key.first()) {
+        Some((_, Value::Text(text))) => text == value,
+        Some((_, Value::Int(number))) => number.to_string() == value,
+        _ => false,
+    })
 }

@@ -77,7 +77,9 @@ impl EngineOptions {
             correction_window: self.admission.correction_window,
             max_future: self.admission.max_future,
             timezone: self.timezone.name().to_owned(),
-            ..self.views.configuration()
+            views: self.views.selection.chosen().map(|names| names.map(str::to_owned).collect()),
+            added: self.views.written().map(str::to_owned).collect(),
+            view_file: self.views.file.clone(),
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn plan(
             )));
         };
         let differences = match Configuration::parse(&origin.configuration) {
-            Err(unknown) => vec![format!("this version does not know the store's {unknown}")],
+            Err(unknown) => vec![format!("this version does not understand the store's settings: {unknown}")],
             Ok(store) => {
                 let mut differences = configuration.differences(&store);
                 if store.source != configuration.source {

@@ -10,7 +10,7 @@ use tillflow_dataflows::records::Millis;
 
 use super::difference::{DifferenceKind, Differences, Evidence, FieldDifference};
 use super::digest::Digests;
-use crate::document::{Collection, Document, Fields, Value};
+use crate::document::{Collection, Document, Fields, Value, push_id_part};
 use crate::store::Progress;
 
 /// The collections that are compared whole.
@@ -26,6 +26,15 @@ pub(super) const fn besides(collection: Collection) -> &'static [&'static str] {
         Collection::RawData | Collection::PipelineState => &[],
     }
 }
+
+/// The kinds of alerts: the severity of each, and the fields of its subject.
+const ALERTS: [(&str, &str, &[&str]); 5] = [
+    ("out_of_stock", "critical", &["product_id", "warehouse_id"]),
+    ("low_stock", "warning", &["product_id", "warehouse_id"]),
+    ("stock_out_soon", "warning", &["product_id"]),
+    ("status_mismatch", "info", &["product_id", "warehouse_id"]),
+    ("revenue_anomaly", "warning", &["category"]),
+];
 
 /// A stored document.
 struct Entry {
@@ -139,6 +148,30 @@ impl Comparison {
             Some(Value::Time(at)) => Some(*at),
             _ => None,
         };
+        let said = |name: &str| match alert.get(name) {
+            Some(Value::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        match ALERTS.iter().find(|(kind, ..)| said("kind") == Some(kind)) {
+            Some((kind, severity, subject)) => {
+                let mut id = format!("alert|{kind}");
+                for field in *subject {
+                    id.push('|');
+                    push_id_part(&mut id, said(field).unwrap_or_default());
+                }
+                if id != alert.id {
+                    let words = format!("that of {id}, as its subject says");
+                    self.differences.implausible(of, "_id", Some(&Value::Text(alert.id.clone())), words);
+                }
+                if said("severity") != Some(severity) {
+                    self.differences.implausible(of, "severity", alert.get("severity"), (*severity).to_owned());
+                }
+            }
+            None => self.differences.implausible(of, "kind", alert.get("kind"), String::from("a kind of alert")),
+        }
+        if said("message").is_none_or(str::is_empty) {
+            self.differences.implausible(of, "message", alert.get("message"), String::from("some words"));
+        }
         let (as_of, opened, resolved) = (time("as_of"), time("opened_at"), time("resolved_at"));
         if !matches!(alert.get("times_opened"), Some(Value::Int(1..))) {
             let words = String::from("at least 1");

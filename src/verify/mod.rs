@@ -265,7 +265,7 @@ fn check_origin(
         VerifyError::Settings(format!("the store was filled with other settings, so other numbers are right: {what}"))
     };
     let store = Configuration::parse(&origin.configuration)
-        .map_err(|unknown| refused(format!("this version does not know its {unknown}")))?;
+        .map_err(|unknown| refused(format!("this version does not understand them: {unknown}")))?;
     let ours = Configuration {
         correction_window: options.windows.correction_window,
         max_future: options.windows.max_future,
@@ -292,7 +292,7 @@ fn check_origin(
         Some(names) => Selection::of(names.iter().map(String::as_str))
             .map_err(|name| refused(format!("this version does not know its view {name}")))?,
     };
-    let file = store.view_file.as_deref().map(file::parse).transpose();
+    let file = store.view_file.as_deref().map(|text| file::parse(text, [])).transpose();
     let file = file.map_err(|error| refused(format!("its --view-file cannot be read: {error}")))?;
     Ok(Maintained { selection, file: file.unwrap_or_default(), passed_over: store.added })
 }

@@ -1,9 +1,11 @@
 //! `--view-file`: group-bys without Rust, as TOML. What may stand in it is in `docs/view-files.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use tillflow_dataflows::added::Layout;
 use tillflow_dataflows::fields::{Datum, Field, FieldKind};
 use tillflow_dataflows::group_by::{Aggregate, Condition, GroupBy, Measure, Test, titled};
 use tillflow_dataflows::records::{Money, Topic};
@@ -19,12 +21,12 @@ const KEY_MAX: usize = 8;
 const CONDITIONS_MAX: usize = 32;
 const VALUES_MAX: usize = 256;
 const MEASURES_MAX: usize = 32;
-/// The longest name of a view or measure, and the longest title.
-const NAME_MAX: usize = 63;
+/// The most different names of measures in a file.
+const NAMES_MAX: usize = 500;
+/// The longest reason, in characters.
+const REASON_MAX: usize = 600;
+/// The longest title, in characters.
 const TITLE_MAX: usize = 80;
-
-/// The fields that every document of `aggregated_data` has.
-const RESERVED: [&str; 9] = ["_id", "type", "granularity", "timestamp", "window_end", "key", "final", "epoch", "as_of"];
 
 /// What is wrong with a file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,27 +51,45 @@ fn fault(at: Range<usize>, reason: impl Into<String>) -> Fault {
 type Key<'t> = Spanned<std::borrow::Cow<'t, str>>;
 type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Reads a file's text.
-pub fn parse(text: &str) -> Result<Vec<GroupBy>, ViewFileError> {
-    let read = || {
+/// Reads a file's text. `taken` are the names that its views cannot have.
+pub fn parse<'n>(text: &str, taken: impl IntoIterator<Item = &'n str>) -> Result<Vec<GroupBy>, ViewFileError> {
+    let mut taken: Vec<String> = taken.into_iter().map(str::to_owned).collect();
+    let mut read = || {
         if text.len() > FILE_MAX {
             return Err(fault(FILE_MAX..FILE_MAX, format!("the file is longer than {FILE_MAX} bytes")));
         }
         let file =
             DeTable::parse(text).map_err(|error| fault(error.span().unwrap_or(0..0), one_line(error.message())))?;
-        views(&file)
+        views(&file, &mut taken)
     };
     read().map_err(|Fault { at, reason }| {
         let line = 1 + text.bytes().take(at.start).filter(|byte| *byte == b'\n').count();
-        ViewFileError { line, reason }
+        ViewFileError { line, reason: shown(&reason) }
     })
+}
+
+/// What a reason says of a text that anybody may have written: on one line of bounded length, nothing in it that a
+/// terminal obeys.
+fn shown(reason: &str) -> String {
+    let mut line = String::new();
+    for (place, character) in reason.chars().enumerate() {
+        match character {
+            _ if place == REASON_MAX => {
+                line.push('…');
+                break;
+            }
+            '"' | '\'' | '\\' => line.push(character),
+            other => line.extend(other.escape_debug()),
+        }
+    }
+    line
 }
 
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-fn views(file: &Spanned<DeTable<'_>>) -> Result<Vec<GroupBy>, Fault> {
+fn views(file: &Spanned<DeTable<'_>>, taken: &mut Vec<String>) -> Result<Vec<GroupBy>, Fault> {
     let mut found = None;
     for (name, value) in file.get_ref() {
         match name.get_ref().as_ref() {
@@ -85,11 +105,16 @@ fn views(file: &Spanned<DeTable<'_>>) -> Result<Vec<GroupBy>, Fault> {
     };
     bounded(found, tables.len(), VIEWS_MAX, "views")?;
     let mut views: Vec<GroupBy> = Vec::new();
+    let mut names = BTreeSet::new();
     for table in tables {
         let (name_at, view) = view(table)?;
-        if views.iter().any(|known| known.name == view.name) {
-            return Err(fault(name_at, format!("the name {:?} is taken by a view above", view.name)));
+        if taken.contains(&view.name) {
+            return Err(fault(name_at, format!("there is a view {:?} already; take another name", view.name)));
         }
+        taken.push(view.name.clone());
+        names.extend(view.measures.iter().map(|measure| measure.name.clone()));
+        // Each is a column of one table.
+        bounded(table, names.len(), NAMES_MAX, "names of measures in all views together")?;
         views.push(view);
     }
     Ok(views)
@@ -185,10 +210,14 @@ fn measures(value: &Value<'_>, topic: Topic) -> Result<Vec<Measure>, Fault> {
     let mut measures = Vec::new();
     for (name, value) in entries {
         let name_text = identifier(name.get_ref(), name.span())?;
-        if RESERVED.contains(&name_text.as_str()) {
-            return Err(fault(name.span(), format!("every document has a field `{name_text}`; take another name")));
+        if Layout::RESERVED.contains(&name_text.as_str()) {
+            return Err(fault(name.span(), format!("`{name_text}` is taken in every document; take another name")));
         }
         let of = aggregate(text(value, "a measure")?, value.span(), topic)?;
+        if !Layout::is_called_right(&name_text, of.kind()) {
+            let reason = "what is a time is called something_at, and nothing else is: take another name";
+            return Err(fault(name.span(), reason));
+        }
         measures.push(Measure { name: name_text, of });
     }
     Ok(measures)
@@ -267,25 +296,32 @@ fn test(word: &Key<'_>, value: &Value<'_>, field: Field) -> Result<Test, Fault> 
 fn data(value: &Value<'_>, field: Field) -> Result<Vec<Datum>, Fault> {
     let values = list(value);
     bounded(value, values.len(), VALUES_MAX, "values")?;
+    if values.is_empty() {
+        return Err(fault(value.span(), "there is no value in it"));
+    }
     values.into_iter().map(|value| datum(value, field)).collect()
 }
 
 /// A value that a field may have.
 fn datum(value: &Value<'_>, field: Field) -> Result<Datum, Fault> {
-    let wrong = |what: &str| Err(fault(value.span(), format!("`{}` is {what}, not {}", field.name(), kind_of(value))));
+    let wrong = |what: &str| {
+        let reason = format!("`{}` is {what}: {} is nothing to compare it with", field.name(), kind_of(value));
+        Err(fault(value.span(), reason))
+    };
     let written = match value.get_ref() {
         DeValue::String(text) => text.to_string(),
         DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().to_owned(),
+        DeValue::Integer(_) => return Err(fault(value.span(), "numbers are written in decimal here")),
         DeValue::Float(float) => float.as_str().to_owned(),
         DeValue::Datetime(time) => time.to_string(),
-        _ => return wrong("no list, table or truth value"),
+        DeValue::Boolean(_) | DeValue::Array(_) | DeValue::Table(_) => return wrong("no such thing"),
     };
     match (field.kind(), value.get_ref()) {
         (FieldKind::Text, DeValue::String(_)) => Ok(Datum::Text(written.into())),
         (FieldKind::Text, _) => wrong("text"),
         (FieldKind::Integer, DeValue::Integer(_)) => match decimal(&written, 0) {
             Some(number) => Ok(Datum::Number(number)),
-            None => wrong("a whole number"),
+            None => Err(fault(value.span(), format!("{written} is a number beyond 64 bits"))),
         },
         (FieldKind::Integer, _) => wrong("a whole number"),
         (FieldKind::Money, DeValue::Datetime(_)) => wrong("an amount of money"),
@@ -293,7 +329,7 @@ fn datum(value: &Value<'_>, field: Field) -> Result<Datum, Fault> {
             Some(number) => Ok(Datum::Number(number)),
             None => Err(fault(
                 value.span(),
-                format!("{written:?} is no amount of money: digits, at most 4 of them after the point"),
+                format!("{written:?} is no amount of money: up to 10^11, at most 4 digits after the point"),
             )),
         },
         (FieldKind::Time, DeValue::Datetime(_) | DeValue::String(_)) => match instant(&written) {
@@ -357,13 +393,11 @@ fn field(name: &str, at: Range<usize>, topic: Topic) -> Result<Field, Fault> {
 }
 
 fn identifier(name: &str, at: Range<usize>) -> Result<String, Fault> {
-    let is_one = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        && name.len() <= NAME_MAX;
-    if is_one {
+    if Layout::is_name(name) {
         return Ok(name.to_owned());
     }
-    Err(fault(at, format!("{name:?} is no name: a-z, 0-9 and _, beginning with a letter, at most {NAME_MAX} of them")))
+    let most = Layout::NAME_MAX;
+    Err(fault(at, format!("{name:?} is no name: a-z, 0-9 and _, beginning with a letter, at most {most} of them")))
 }
 
 fn bounded(value: &Spanned<impl Sized>, count: usize, most: usize, what: &str) -> Result<(), Fault> {
@@ -401,7 +435,7 @@ filter = { quantity = { below = 0 }, total_amount = { at_least = -100.25 }, paym
 [view.measures]
 returns = "count"
 amount = "sum(total_amount)"
-last = "max(timestamp)"
+last_at = "max(timestamp)"
 
 [[view]]
 name = "buyers"
@@ -415,7 +449,7 @@ measures = { users = "distinct( user_id )" }
 
     #[test]
     fn a_file_says_what_is_grouped_by_what() {
-        let views = parse(GOOD).expect("it is right");
+        let views = parse(GOOD, []).expect("it is right");
         let [returns, buyers] = &views[..] else { panic!("{views:?}") };
         assert_eq!((returns.title.as_str(), returns.topic), ("Returns by store", Topic::Sales));
         assert_eq!(returns.granularities, [Granularity::Hour, Granularity::Day]);
@@ -431,7 +465,7 @@ measures = { users = "distinct( user_id )" }
             ]
         );
         let names: Vec<&str> = returns.measures.iter().map(|measure| measure.name.as_str()).collect();
-        assert_eq!(names, ["returns", "amount", "last"], "in the order of the file");
+        assert_eq!(names, ["returns", "amount", "last_at"], "in the order of the file");
         assert_eq!(
             buyers.filter,
             [
@@ -455,22 +489,27 @@ measures = { users = "distinct( user_id )" }
             ("topic = \"sales\"", "topics = \"sales\"", 5, "there is no `topics` here"),
             ("topic = \"sales\"", "topic = 5", 5, "text in quotes, not a whole number"),
             ("\"returns_by_store\"", "\"Returns\"", 4, "is no name"),
-            ("\"buyers\"", "\"returns_by_store\"", 15, "is taken"),
+            ("\"buyers\"", "\"returns_by_store\"", 15, "already"),
+            ("\"buyers\"", "\"sales_total\"", 15, "already"),
+            ("last_at =", "last =", 12, "what is a time"),
+            ("amount = \"sum", "amount_at = \"sum", 11, "what is a time"),
+            ("[\"card\", \"cash\"]", "[]", 8, "no value"),
             ("\"hour\"", "\"week\"", 6, "there is no `week` here"),
             ("[\"day\", \"hour\"]", "[]", 6, "no granularity"),
             ("\"category\"", "\"colour\"", 7, "have no field \"colour\"; they have transaction_id"),
             ("\"category\"", "\"store_id\"", 7, "twice"),
             ("\"category\"", "\"timestamp\"", 7, "is a time"),
             ("\"category\"", "\"unit_price\"", 7, "is an amount"),
-            ("below = 0", "below = 0.5", 8, "a whole number, not a number"),
+            ("below = 0", "below = 0.5", 8, "`quantity` is a whole number: a number is nothing"),
             ("below = 0", "under = 0", 8, "there is no `under` here"),
             ("-100.25", "-100.25001", 8, "is no amount of money"),
             ("-100.25", "1e3", 8, "is no amount of money"),
-            ("-100.25", "true", 8, "not true or false"),
-            ("\"cash\"", "7", 8, "is text, not a whole number"),
+            ("-100.25", "true", 8, "true or false is nothing"),
+            ("\"cash\"", "7", 8, "`payment_method` is text: a whole number is nothing"),
             ("[\"card\", \"cash\"]", "{ above = \"a\" }", 8, "has no order"),
             ("[\"card\", \"cash\"]", "{}", 8, "no condition"),
-            ("returns = \"count\"", "epoch = \"count\"", 10, "every document has a field `epoch`"),
+            ("returns = \"count\"", "epoch = \"count\"", 10, "`epoch` is taken"),
+            ("returns = \"count\"", "oid = \"count\"", 10, "`oid` is taken"),
             ("returns = \"count\"", "returns = \"mean(quantity)\"", 10, "there is no \"mean\""),
             ("returns = \"count\"", "returns = \"sum(store_id)\"", 10, "has no numbers"),
             ("returns = \"count\"", "returns = \"sum(timestamp)\"", 10, "has no numbers"),
@@ -484,14 +523,14 @@ measures = { users = "distinct( user_id )" }
         ];
         for (was, is, line, words) in cases {
             assert!(GOOD.contains(was), "{was}");
-            let error = parse(&GOOD.replacen(was, is, 1)).expect_err(is);
+            let error = parse(&GOOD.replacen(was, is, 1), ["sales_total"]).expect_err(is);
             assert_eq!(error.line, *line, "{is}: {error}");
             assert!(error.reason.contains(words), "{is}: {error}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }
-        assert!(parse("").unwrap_err().reason.contains("no view"));
-        assert!(parse("view = 3").unwrap_err().reason.contains("two pairs"));
-        assert!(parse(&"#\n".repeat(FILE_MAX)).unwrap_err().reason.contains("longer"));
+        assert!(parse("", []).unwrap_err().reason.contains("no view"));
+        assert!(parse("view = 3", []).unwrap_err().reason.contains("two pairs"));
+        assert!(parse(&"#\n".repeat(FILE_MAX), []).unwrap_err().reason.contains("longer"));
     }
 
     #[test]

@@ -2,15 +2,18 @@
 
 pub mod file;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tillflow_dataflows::added::{AddedView, Content, Layout};
-use tillflow_dataflows::group_by::GroupBy;
+use tillflow_dataflows::group_by::{GroupBy, Test};
 use tillflow_dataflows::outputs::{Selection, View};
 use tillflow_dataflows::views;
 
 use self::file::ViewFileError;
-use crate::configuration::Configuration;
+
+/// Types of documents that are no view of their own.
+const OTHER_TYPES: [&str; 2] = ["alert", "metric"];
 
 /// The views of a run.
 #[derive(Clone, Debug)]
@@ -37,38 +40,30 @@ impl ViewSet {
     }
 
     /// The given views, and those of a file.
+    ///
+    /// # Panics
+    /// When a given view is one that no store could hold, see [`Layout::check`]: it is part of the program.
     pub fn beside(
         mut added: Vec<AddedView>,
         selection: Selection,
         file: Option<String>,
     ) -> Result<ViewSet, ViewFileError> {
-        let taken: Vec<String> = added.iter().map(|view| view.layout.name.clone()).collect();
-        for view in file.as_deref().map(file::parse).transpose()?.unwrap_or_default() {
-            // `alert` and `metric` are types of documents as well.
-            let is_built_in = Selection::names().chain(["alert", "metric"]).any(|name| name == view.name);
-            if is_built_in || taken.contains(&view.name) {
-                let text = file.as_deref().unwrap_or_default();
-                let quoted = format!("{:?}", view.name);
-                let line = text.lines().position(|line| line.contains(&quoted)).map_or(1, |place| place + 1);
-                return Err(ViewFileError {
-                    line,
-                    reason: format!("there is a view {quoted} already; take another name"),
-                });
-            }
-            added.push(view.into_view());
+        let mut taken: Vec<&str> = Selection::names().chain(OTHER_TYPES).collect();
+        for view in &added {
+            let name = view.layout.name.as_str();
+            view.layout.check().unwrap_or_else(|fault| panic!("the view {name}: {fault}"));
+            assert!(!taken.contains(&name), "there are two views {name}");
+            taken.push(name);
         }
+        let views = file.as_deref().map(|text| file::parse(text, taken)).transpose()?.unwrap_or_default();
+        added.extend(views.into_iter().map(GroupBy::into_view));
         Ok(ViewSet { selection, added: added.into(), file })
     }
 
-    /// What of a store's settings they are.
-    pub fn configuration(&self) -> Configuration {
+    /// The names of the views that developers have added.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
         let written = self.added.iter().filter(|view| matches!(view.content, Content::Written(_)));
-        Configuration {
-            views: self.selection.chosen().map(|names| names.map(str::to_owned).collect()),
-            added: written.map(|view| view.layout.name.clone()).collect(),
-            view_file: self.file.clone(),
-            ..Configuration::default()
-        }
+        written.map(|view| view.layout.name.as_str())
     }
 
     /// The layout of an added view.
@@ -80,14 +75,44 @@ impl ViewSet {
     }
 }
 
-/// Whether two files mean the same, comments and order of conditions aside.
-pub(crate) fn same_file(one: Option<&str>, other: Option<&str>) -> bool {
-    let read = |text: Option<&str>| -> Option<Vec<GroupBy>> {
-        let mut views = text.map_or(Ok(Vec::new()), file::parse).ok()?;
-        views.iter_mut().for_each(|view| view.title.clear());
-        Some(views)
+/// What of a file means something else than another one does, by the names of the views; nothing where both mean the
+/// same. Comments, titles and the order of things aside.
+pub(crate) fn file_differences(ours: Option<&str>, theirs: Option<&str>) -> Option<String> {
+    if ours == theirs {
+        return None;
+    }
+    let read = |text: Option<&str>| text.map_or(Ok(Vec::new()), |text| file::parse(text, []));
+    let (Ok(ours), Ok(theirs)) = (read(ours), read(theirs)) else { return Some(String::from("it cannot be read")) };
+    let by_name = |views: Vec<GroupBy>| -> BTreeMap<String, GroupBy> {
+        views.into_iter().map(|view| (view.name.clone(), in_order(view))).collect()
     };
-    one == other || read(one).is_some_and(|views| read(other) == Some(views))
+    let (ours, theirs) = (by_name(ours), by_name(theirs));
+    let mut differences = Vec::new();
+    for name in ours.keys().chain(theirs.keys()).collect::<BTreeSet<_>>() {
+        match (ours.get(name), theirs.get(name)) {
+            (Some(_), None) => differences.push(format!("the store has no view {name}")),
+            (None, Some(_)) => differences.push(format!("the store has a view {name}, this run none")),
+            (ours, theirs) if ours != theirs => differences.push(format!("the store has another view {name}")),
+            _ => {}
+        }
+    }
+    (!differences.is_empty()).then(|| differences.join(", "))
+}
+
+/// A group-by without title, what has no order in one order.
+fn in_order(mut view: GroupBy) -> GroupBy {
+    view.title.clear();
+    for condition in &mut view.filter {
+        if let Test::In(values) | Test::NotIn(values) = &mut condition.test {
+            values.sort();
+            values.dedup();
+        }
+    }
+    // Their texts tell them apart and are all that an order needs.
+    view.filter.sort_by_cached_key(|condition| format!("{condition:?}"));
+    view.filter.dedup();
+    view.measures.sort_by(|a, b| a.name.cmp(&b.name));
+    view
 }
 
 #[cfg(test)]
@@ -107,14 +132,33 @@ mod tests {
             assert_eq!((error.line, error.reason.contains("already")), (3, true), "{error}");
         }
         let view = views.added.last().expect("there is one").clone();
-        assert!(ViewSet::beside(vec![view], Selection::all(), Some(FILE.into())).is_err());
+        assert!(ViewSet::beside(vec![view.clone()], Selection::all(), Some(FILE.into())).is_err());
+        let twice = || ViewSet::beside(vec![view.clone(), view.clone()], Selection::all(), None);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(twice)).is_err());
     }
 
     #[test]
     fn a_file_is_what_it_means() {
-        assert!(same_file(Some(FILE), Some(&FILE.replace("One view", "Ours").replace("name", " title = \"U\"\nname"))));
-        assert!(!same_file(Some(FILE), Some(&FILE.replace("day", "hour"))));
-        assert!(!same_file(Some(FILE), None));
-        assert!(same_file(None, None));
+        let same = |one: &str, other: &str| file_differences(Some(one), Some(other));
+        let long = "[[view]]\nname = \"a\"\ntopic = \"sales\"\ngranularity = [\"day\", \"hour\"]\n\
+                    filter.store_id = [\"1\", \"2\"]\nfilter.quantity.above = 1\n\
+                    [view.measures]\nn = \"count\"\nm = \"sum(quantity)\"\n";
+        let both = format!("{long}{FILE}");
+        for other in [
+            both.replace("# One view", "# Ours").replace("topic", "title = \"T\"\ntopic"),
+            format!("{FILE}{long}"),
+            both.replace("[\"1\", \"2\"]", "[\"2\", \"1\", \"2\"]"),
+            both.replace("[\"day\", \"hour\"]", "[\"hour\", \"day\"]"),
+            both.replace("filter.quantity.above = 1\n", "").replace("filter.s", "filter.quantity.above = 1\nfilter.s"),
+            both.replace("n = \"count\"\nm = \"sum(quantity)\"", "m = \"sum(quantity)\"\nn = \"count\""),
+        ] {
+            assert_ne!(other, both);
+            assert_eq!(same(&both, &other), None, "{other}");
+        }
+        assert_eq!(same(FILE, &FILE.replace("day", "hour")).as_deref(), Some("the store has another view units"));
+        assert_eq!(same(FILE, &both).as_deref(), Some("the store has a view a, this run none"));
+        assert_eq!(file_differences(Some(FILE), None).as_deref(), Some("the store has no view units"));
+        assert_eq!(file_differences(None, None), None);
+        assert!(same(FILE, "[[").is_some());
     }
 }

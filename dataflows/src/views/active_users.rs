@@ -4,9 +4,10 @@
 //! SELECT window, count(DISTINCT user_id) AS users FROM user_activity GROUP BY window
 //! ```
 //!
-//! Granularities: hour, day. Key: none. A window without activity has no row.
+//! Granularities: hour, day. Key: none. Units: users. A window without activity has no row.
 //! State: one entry per user and hour, one per user and day (a day's users are the distinct users of its hours,
-//! so a user's every further hour costs the day one count), and one per row in `user_rollups`.
+//! so a user's every further hour costs the day one count), and one per row in `user_rollups`. Bound: users x hours and days
+//! in which they did something; they stay.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::ThresholdTotal;

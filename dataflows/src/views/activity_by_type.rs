@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Granularities: minute, hour, day. Key: activity_type, an unknown one under its own name.
-//! State: one entry per row, in the arrangement `activity_rollups`.
+//! Units: events; 1/10,000 of the currency. State: one entry per row, in the arrangement `activity_rollups`. Bound:
+//! windows x types; they stay, as their documents do.
 
 use crate::cells::ActivityCells;
 use crate::measures::ActivityMeasures;

@@ -6,8 +6,9 @@
 //! FROM user_activity WHERE bucket IN (SELECT bucket FROM live_windows)
 //! ```
 //!
-//! One row, zero when the hour is empty. A session is judged by what of it lies in these buckets, and ends at midnight.
+//! Key: none; one row, zero when the hour is empty. Units: events, users, sessions. A session is judged by what of it lies in these buckets, and ends at midnight.
 //! State: `live_activity`, one entry per minute, user and session; and of the hour one per user and per session.
+//! Bound: the activities of the last hour, swept once they are older.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Multiply;

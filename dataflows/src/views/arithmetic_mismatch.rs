@@ -4,7 +4,7 @@
 //! SELECT count(*) AS transactions FROM sales WHERE abs(total_amount - quantity * unit_price) > 0.01
 //! ```
 //!
-//! One row, zero when there is none. State: one entry.
+//! Key: none; one row, zero when there is none. Units: sales. State: one entry. Bound: that one.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;

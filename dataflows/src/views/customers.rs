@@ -13,7 +13,7 @@
 //! `sales_total`.
 //! State: [`Users`], a number per user and day, one sale per user, and for users whose first sale can still be taken
 //! back every sale they have, because any of them may turn out to be the first; one entry per row in
-//! `customer_rollups`.
+//! `customer_rollups`. Bound: users x days on which they bought, which stay, and the sales of a correction window.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::cells::ProductCells;
+use crate::clock::SettledBefore;
 use crate::measures::CustomerMeasures;
 use crate::operators::{Follower, combine, follow};
 use crate::outputs::{RollupKey, View};
@@ -59,9 +60,6 @@ pub fn customers<'scope>(
     });
     follow(sales, settled_before, "Customers: users", Users::default()).concat(revenue)
 }
-
-/// For each partition of `sales` that has a clock the instant before which none of its sales can be taken back.
-pub type SettledBefore = Vec<(i32, Millis)>;
 
 /// What is known of a user.
 #[derive(Default)]

@@ -6,7 +6,7 @@
 //! SELECT reason, count(*) FROM dead_letters GROUP BY reason
 //! ```
 //!
-//! One row that names every outcome and every reason. State: one entry.
+//! Key: none; one row that names every outcome and every reason. Units: records. State: one entry. Bound: that one.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;

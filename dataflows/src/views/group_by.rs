@@ -1,7 +1,12 @@
-//! The views of a `--view-file`: [`GroupBy`]s.
+//! The views of a `--view-file`: what do these records come to, grouped by these fields?
 //!
-//! Granularity, key and units: as the file says. State: one entry per row, in an arrangement of the added views; for
-//! each least, greatest and distinct number [`Values`], one entry per row and different value.
+//! ```sql
+//! SELECT window, group_by..., measures... FROM topic WHERE filter GROUP BY window, group_by...
+//! ```
+//!
+//! Granularities, key and units: as the file says. State: one entry per row, in an arrangement of the added views; for
+//! each least, greatest and distinct number [`Values`], one entry per row and different value. Bound:
+//! documents, and their different values; they stay.
 
 use std::collections::BTreeMap;
 
@@ -43,11 +48,11 @@ fn grouped<'scope, R: Data + Fields>(
     let numbers = measures.iter().fold(0, |next, measure| measure.of.place(next).1);
     let counted = definition.clone();
     let sums = combine(records.clone(), &format!("Combine: {name}"), move |record: R, difference, give| {
-        let mut sums = AddedMeasures { rows: 1, sums: smallvec![0; numbers] };
         let rows = rows_of(&counted, view, &record);
         if rows.is_empty() {
             return;
         }
+        let mut sums = AddedMeasures { rows: 1, sums: smallvec![0; numbers] };
         for (measure, number) in counted.places() {
             if let (Aggregate::Sum(field), Number::Sum(place)) = (measure.of, number)
                 && let Some(Datum::Number(value)) = record.field(field)
@@ -128,11 +133,11 @@ impl Kept {
     fn of(aggregate: Aggregate, number: Number) -> Option<Kept> {
         Some(match (aggregate, number) {
             (Aggregate::Distinct(field), Number::Sum(sum)) => Kept { field, what: What::Distinct { sum } },
-            (Aggregate::Min(field), Number::SumUnless { sum, absent }) => {
-                Kept { field, what: What::Least { sum, present: absent } }
+            (Aggregate::Min(field), Number::SumIf { sum, present }) => {
+                Kept { field, what: What::Least { sum, present } }
             }
-            (Aggregate::Max(field), Number::SumUnless { sum, absent }) => {
-                Kept { field, what: What::Greatest { sum, present: absent } }
+            (Aggregate::Max(field), Number::SumIf { sum, present }) => {
+                Kept { field, what: What::Greatest { sum, present } }
             }
             _ => return None,
         })

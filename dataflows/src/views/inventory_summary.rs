@@ -7,7 +7,8 @@
 //! FROM stock
 //! ```
 //!
-//! One row, zero when there is no stock. State: one entry per product, and one.
+//! Key: none; one row, zero when there is no stock. Units: products, stock rows, pieces. State: one entry per product,
+//! and one. Bound: products with stock rows.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Multiply;

@@ -1,4 +1,5 @@
-//! The views, one file each: the question, the SQL that would answer it, its key, its units, its state.
+//! The views, one file each: the question, the SQL that would answer it, its key, its units, its state and the bound of
+//! that.
 
 pub mod active_users;
 pub mod activity_by_type;
@@ -23,6 +24,7 @@ pub mod sessions;
 pub mod status_mismatch;
 pub mod stock;
 pub mod stock_alerts;
+pub mod stock_out_soon;
 pub mod supply;
 pub mod top_products;
 pub mod visits;
@@ -47,4 +49,29 @@ pub fn added() -> Vec<AddedView> {
 /// The row of a view.
 pub fn rollup(view: View, window: Window, key: Text) -> RollupKey {
     RollupKey { window, view, key }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_head_of_each_view_says_what_one_wants_to_know() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/views");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).expect("the folder of views") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+            if name == "mod" {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a file");
+            let head = text.split("\nuse ").next().unwrap_or_default().to_lowercase();
+            // The words that SQL has for it, but for the walk that it has none for.
+            let sql = if name == "purchases_unmatched" { "sql has no words" } else { "```sql" };
+            for label in ["?", sql, "key", "units", "state", "bound"] {
+                assert!(head.contains(label), "{name} does not say {label:?}");
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, include_str!("mod.rs").matches("\npub mod ").count());
+    }
 }

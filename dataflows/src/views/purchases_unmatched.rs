@@ -4,9 +4,9 @@
 //! pair when they are at most five minutes apart; else the earlier of them has no counterpart. (SQL has no words for
 //! a walk whose every step depends on the one before.)
 //!
-//! One row, zero when everything is matched. Units: records. The last 24 hours are the 24 hour buckets that end with
+//! Key: none; one row, zero when everything is matched. Units: records. The last 24 hours are the 24 hour buckets that end with
 //! the one of `as_of`. State: [`Deals`], 24 bytes for each purchase and each sale of these hours and their
-//! user, product and amount.
+//! user, product and amount. Bound: what was bought in the last 24 hours; older entries are dropped by the hour.
 
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::{Hashable, VecCollection};

@@ -7,8 +7,8 @@
 //!    AND count(hours before with sales) >= 12
 //! ```
 //!
-//! Subject: category. The judged hour is the last that ended before `as_of`'s; hours without sales count 0.
-//! State: `live_categories`, at most 26 entries per category, and 25 in the groups.
+//! Key: category, the alert's subject. Units: 1/10,000 of the currency. The judged hour is the last that ended before `as_of`'s; hours without sales count 0.
+//! State: `live_categories`, at most 26 entries per category, and 25 in the groups. Bound: 51 x categories.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;

@@ -4,7 +4,8 @@
 //! SELECT count(*) AS transactions, sum(quantity) AS units, sum(total_amount) AS revenue FROM sales
 //! ```
 //!
-//! One row, zero when there are no sales. State: one entry.
+//! Key: none; one row, zero when there are no sales. Units: pieces and 1/10,000 of the currency. State: one entry.
+//! Bound: that one.
 
 use differential_dataflow::operators::CountTotal;
 

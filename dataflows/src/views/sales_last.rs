@@ -5,8 +5,9 @@
 //! FROM sales WHERE bucket IN (SELECT bucket FROM live_windows)
 //! ```
 //!
-//! One row for each range, zero when it is empty. The live windows name rows of `sales_total`, so the metric is a
-//! join of 84 keys with the rollups that are there anyway. State: the 84 keys and one entry per range.
+//! Key: none; one row for each range, zero when it is empty. Units: pieces and 1/10,000 of the currency. The live windows name rows of `sales_total`, so the metric is a
+//! join of 84 keys with the rollups that are there anyway. State: the 84 keys and one entry per
+//! range. Bound: those 86.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;

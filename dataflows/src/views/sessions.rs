@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Granularities: hour, day, of the session's first event. Key: none. Units: sessions; milliseconds of duration.
-//! State: none of its own (one entry per row in `visit_rollups`).
+//! State: none of its own (one entry per row in `visit_rollups`). Bound: windows with visits; they stay.
 
 use differential_dataflow::VecCollection;
 

@@ -7,7 +7,8 @@
 //!                      WHEN current_stock <= reorder_level THEN 'low_stock' ELSE 'in_stock' END
 //! ```
 //!
-//! Subject: product and warehouse. Any other word, or none, contradicts nothing. No state.
+//! Key: product and warehouse, the alert's subject. Units: none, it holds or not. Any other word, or none, contradicts
+//! nothing. State: none. Bound: none needed.
 
 use differential_dataflow::VecCollection;
 

@@ -5,8 +5,8 @@
 //! ORDER BY product_id, warehouse_id, last_updated DESC, partition DESC, offset DESC
 //! ```
 //!
-//! Key: product and warehouse. Each partition's admission gives at most one candidate per key, so a key costs as
-//! many entries as partitions have spoken of it.
+//! Key: product and warehouse. Units: pieces. State: each partition's admission gives at most one candidate per key, so a
+//! key costs as many entries as partitions have spoken of it. Bound: stock rows x partitions.
 
 use differential_dataflow::VecCollection;
 

@@ -6,8 +6,8 @@
 //! SELECT 'low_stock', * FROM stock WHERE current_stock > 0 AND current_stock <= reorder_level
 //! ```
 //!
-//! Subject: product and warehouse. These are the conditions that hold; whether an alert has been open before is
-//! not theirs to know. No state.
+//! Key: product and warehouse, the alert's subject. Units: pieces. These are the conditions that hold; whether an alert
+//! has been open before is not theirs to know. State: none. Bound: none needed.
 
 use differential_dataflow::VecCollection;
 

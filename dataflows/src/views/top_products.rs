@@ -7,9 +7,10 @@
 //! GROUP BY product_id ORDER BY revenue DESC, product_id LIMIT 10
 //! ```
 //!
-//! One row for each range, with an empty list when it is empty. State: `live_products`, one entry per product and
+//! Key: none; one row for each range, with an empty list when it is empty. Units: pieces and 1/10,000 of the currency.
+//! State: `live_products`, one entry per product and
 //! range, and the ranking's groups (three levels, so a change costs a few hundred comparisons among a million
-//! products).
+//! products). Bound: products sold in the last hour and in the last 24 hours.
 
 use std::cmp::Reverse;
 

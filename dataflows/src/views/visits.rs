@@ -1,13 +1,14 @@
-//! Visits: what happened within each session, which `sessions` and `funnel` count.
+//! Visits: what happened within each session? (`sessions` and `funnel` count them.)
 //!
 //! ```sql
 //! SELECT session_id, day, min(timestamp) AS first, max(timestamp) AS last, count(*) AS events, ...
 //! FROM user_activity GROUP BY session_id, date_trunc('day', timestamp) AS day
 //! ```
 //!
-//! Key: session_id and UTC day; a session ends at midnight. State: one entry per event of a session, and one per
-//! session. An event that comes late belongs to its session whatever came before it, so it may move the session to an
-//! earlier hour, and the session leaves the later one.
+//! Key: session_id and UTC day; a session ends at midnight. Units: events, milliseconds. State: one entry per event of a
+//! session, and one per session. Bound: all accepted activities; they stay, because the first of them dates the session.
+//! Two sessions never become one: the id and the day tell them apart. An event that comes late belongs to its session
+//! whatever came before it, so it may move the session to an earlier hour, and the session leaves the later one.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Multiply;

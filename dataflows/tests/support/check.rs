@@ -126,6 +126,16 @@ fn identities(rows: &RowsByKey, place: &str) {
     for ((window, view), sums) in &by_view {
         assert_eq!(Some(sums), by_view.get(&(*window, View::SalesTotal)), "{place}: {view:?} of {window:?}");
     }
+    for (window, _) in by_view.keys().filter(|(_, view)| *view == View::SalesTotal) {
+        let by_key = [View::SalesByCategory, View::SalesByStore, View::SalesByPaymentMethod, View::SalesByProduct];
+        for view in by_key {
+            // There are no minutes of products.
+            let kept = view != View::SalesByProduct || window.granularity != Granularity::Minute;
+            assert_eq!(by_view.contains_key(&(*window, view)), kept, "{place}: {view:?} of {window:?}");
+        }
+        let parts = window.granularity == Granularity::Minute || coarser.contains_key(window);
+        assert!(parts, "{place}: {window:?} without parts");
+    }
     for (window, sums) in &coarser {
         assert_eq!(Some(sums), by_view.get(&(*window, View::SalesTotal)), "{place}: the parts of {window:?}");
     }

@@ -170,7 +170,8 @@ fn granularity(context: &Context<'_>, kind: &Kind, span: Millis, notices: &mut V
             span if span <= 240 * HOUR => Granularity::Hour,
             _ => Granularity::Day,
         };
-        kind.granularities.iter().copied().find(|granularity| *granularity >= wanted).unwrap_or(Granularity::Day)
+        let fitting = kind.granularities.iter().find(|granularity| **granularity >= wanted);
+        fitting.or(kind.granularities.last()).copied().unwrap_or(Granularity::Day)
     };
     match context.request.parameter("granularity") {
         None | Some("auto") => automatic(),

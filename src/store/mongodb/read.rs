@@ -181,7 +181,10 @@ impl Find {
             if !is_plain(field) {
                 return Ok(None);
             }
-            conditions.push((format!("key.{field}"), text.into()));
+            // A key may be a whole number too.
+            let number = text.parse::<i64>().ok().filter(|number| number.to_string() == *text);
+            let wanted = number.map_or_else(|| Bson::from(text), |number| doc! { "$in": [text, number] }.into());
+            conditions.push((format!("key.{field}"), wanted));
         }
         // All of them, even where two name one field.
         let conditions: Vec<Bson> = conditions.into_iter().map(|(field, is)| doc! { field: is }.into()).collect();

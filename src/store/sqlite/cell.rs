@@ -97,7 +97,9 @@ fn text_value(collection: Collection, column: &str, kind: Kind, text: &str) -> R
         Kind::Unknown if looks_nested => {
             parse_nested(collection, column, text).unwrap_or_else(|_| Value::Text(text.to_owned()))
         }
-        Kind::Decimal | Kind::Unknown => parse_decimal(text).unwrap_or_else(|| Value::Text(text.to_owned())),
+        Kind::Decimal | Kind::Measure | Kind::Unknown => {
+            parse_decimal(text).unwrap_or_else(|| Value::Text(text.to_owned()))
+        }
         Kind::Plain | Kind::Time | Kind::Bool => Value::Text(text.to_owned()),
     })
 }

@@ -154,7 +154,7 @@ impl Sql {
             let (field, text) = (parameters.len() - 1, parameters.len());
             conditions.push(format!(
                 "CASE WHEN json_valid(\"key\") THEN EXISTS (SELECT 1 FROM json_each({}.\"key\") AS part \
-                 WHERE part.key = ?{field} AND part.type = 'text' AND part.value = ?{text}) END",
+                 WHERE part.key = ?{field} AND part.type IN ('text', 'integer') AND CAST(part.value AS TEXT) = ?{text}) END",
                 quoted(collection.name())
             ));
         }

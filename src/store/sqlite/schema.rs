@@ -24,11 +24,14 @@ pub(super) enum Kind {
     Nested,
     /// Text is JSON as it was sent.
     Json,
-    /// A column of a user's own view: text tells by its form whether it is a decimal, nested, or text.
+    /// A measure of a windowed view: a count, or a decimal number as text. The same name may be a count in one view and
+    /// an amount in another.
+    Measure,
+    /// A column of another version's view: text tells by its form whether it is a decimal, nested, or text.
     Unknown,
 }
 
-use Kind::{Bool, Decimal, Json, Nested, Plain, Time};
+use Kind::{Bool, Decimal, Json, Measure, Nested, Plain, Time};
 
 /// The columns beside `_id` that a new table has.
 const fn columns(collection: Collection) -> &'static [(&'static str, Kind)] {
@@ -53,28 +56,28 @@ const fn columns(collection: Collection) -> &'static [(&'static str, Kind)] {
             ("final", Bool),
             ("epoch", Plain),
             ("as_of", Time),
-            ("transactions", Plain),
-            ("units", Plain),
-            ("revenue", Decimal),
-            ("average_order_value", Decimal),
-            ("events", Plain),
-            ("amount", Decimal),
-            ("users", Plain),
-            ("sessions", Plain),
-            ("bounced", Plain),
-            ("converted", Plain),
-            ("page_views", Plain),
-            ("duration_seconds", Decimal),
-            ("viewed", Plain),
-            ("viewed_product", Plain),
-            ("purchased", Plain),
-            ("views", Plain),
-            ("purchases", Plain),
-            ("units_sold", Plain),
-            ("new_customers", Plain),
-            ("returning_customers", Plain),
-            ("new_revenue", Decimal),
-            ("returning_revenue", Decimal),
+            ("transactions", Measure),
+            ("units", Measure),
+            ("revenue", Measure),
+            ("average_order_value", Measure),
+            ("events", Measure),
+            ("amount", Measure),
+            ("users", Measure),
+            ("sessions", Measure),
+            ("bounced", Measure),
+            ("converted", Measure),
+            ("page_views", Measure),
+            ("duration_seconds", Measure),
+            ("viewed", Measure),
+            ("viewed_product", Measure),
+            ("purchased", Measure),
+            ("views", Measure),
+            ("purchases", Measure),
+            ("units_sold", Measure),
+            ("new_customers", Measure),
+            ("returning_customers", Measure),
+            ("new_revenue", Measure),
+            ("returning_revenue", Measure),
         ],
         Collection::RealTimeMetrics => &[
             ("type", Plain),
@@ -159,7 +162,7 @@ impl Table {
     /// Reads the table's columns; without any, the table is not there.
     pub(super) fn read(connection: &Connection, collection: Collection) -> Result<Table> {
         let known = columns(collection);
-        // User-defined views are the only source of further columns whose text may be a number.
+        // Added views are the only source of further columns whose text may be a number.
         let other = match collection {
             Collection::AggregatedData | Collection::RealTimeMetrics => Kind::Unknown,
             _ => Plain,
@@ -171,6 +174,8 @@ impl Table {
             let name: String = row.get(0)?;
             let kind = match name.as_str() {
                 "_id" => Plain,
+                // Measures of added views that are times are called so, and nothing else is.
+                _ if collection == Collection::AggregatedData && name.ends_with("_at") => Time,
                 _ => known.iter().find(|(known, _)| *known == name).map_or(other, |(_, kind)| *kind),
             };
             table.positions.insert(name.clone(), table.columns.len());
