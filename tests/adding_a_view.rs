@@ -93,13 +93,15 @@ fn the_file_and_the_two_lines_of_the_page_are_all_it_takes() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-struct Silent;
+/// Counts what it is warned of.
+struct Warned(usize);
 
-impl Watcher for Silent {
+impl Watcher for Warned {
     fn begin(&mut self, _records: u64) {}
     fn read(&mut self, _records: u64) {}
     fn warn(&mut self, words: &str) {
         assert!(words.contains("basket_size") && words.contains("not verified"), "{words}");
+        self.0 += 1;
     }
 }
 
@@ -178,11 +180,13 @@ fn the_view_has_documents_rows_and_a_chart() {
     // Everything else of the store is verified.
     let mut scan = address.open_scan(Default::default()).expect("a scan");
     let windows = AdmissionWindows { correction_window: 48 * HOUR, max_future: 10 * MINUTE };
+    let mut warned = Warned(0);
     let verification = verify(
         scan.as_mut(),
         &VerifyOptions { source: None, windows, timezone: Tz::UTC, raw_data: true, limit: 10 },
-        &mut Silent,
+        &mut warned,
     );
+    assert_eq!(warned.0, 1, "verify says what it passes over");
     assert_eq!(verification.expect("it can be verified").expect("something is committed").total, 0);
 
     // Its chart, its page, its rows.

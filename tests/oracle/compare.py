@@ -97,10 +97,11 @@ def same(left, right):
 
 
 class Comparison:
-    def __init__(self, report, progress, names, with_final, correction_window_ms):
+    def __init__(self, report, progress, names, with_final, correction_window_ms, added=()):
         self.report = report
         self.progress = progress
         self.names = frozenset(names)
+        self.added = frozenset(added)
         self.with_final = with_final
         self.correction_window_ms = correction_window_ms
         self.compared = collections.Counter()
@@ -179,7 +180,7 @@ class Comparison:
     def _chosen(self, documents, known):
         for document in documents:
             kind = document.get("type")
-            if kind in known and kind not in self.names:
+            if kind in self.added or (kind in known and kind not in self.names):
                 self.left_out[kind] += 1
             else:
                 yield document
@@ -313,6 +314,7 @@ def arguments(argv):
     parser.add_argument("--envelope", action="store_true", help="the lines of the ndjson files are envelopes")
     parser.add_argument("--store", required=True, metavar="sqlite:FILE|mongodb")
     parser.add_argument("--views", help="only these: view types, metrics, alert kinds, stock, supply, raw_data, …")
+    parser.add_argument("--added", default="", help="types of documents that are there beside the contract's")
     parser.add_argument("--profile", choices=["first"], help="only the views of the first release")
     parser.add_argument("--final", action="store_true", help="compare `final` too")
     parser.add_argument("--complete", action="store_true", help="records above the committed offsets are a difference")
@@ -382,7 +384,7 @@ def _compare(options, settings, names, store, out):
     result = oracle.compute(partitions, settings, names)
     if (progress.as_of or None) != result.as_of:
         report.differs("progress.as_of", f"expected {result.as_of}, found {progress.as_of}")
-    comparison = Comparison(report, progress, names, options.final, options.correction_window)
+    comparison = Comparison(report, progress, names, options.final, options.correction_window, options.added.split(","))
     comparison.aggregated_data(result.aggregated_data, store.documents("aggregated_data"))
     comparison.real_time_metrics(
         result.real_time_metrics, result.alerts, result.stock, store.documents("real_time_metrics")

@@ -26,6 +26,9 @@ pub fn assert_equal_to_files(folder: &std::path::Path, store: &Store, flags: &st
 
 fn assert_documents(mut arguments: Vec<String>, store: &Store, flags: &str) {
     arguments.extend(store.flags());
+    let added = tillflow_dataflows::views::added();
+    let added: Vec<&str> = added.iter().map(|view| view.layout.name.as_str()).collect();
+    arguments.push(format!("--added={}", added.join(",")));
     arguments.extend("--final".split(' ').chain(flags.split_whitespace()).map(String::from));
     let said = script("oracle/compare.py", &arguments);
     assert!(said.ends_with("equal\n"), "{said}");
