@@ -5,56 +5,7 @@ use std::process::{Command, Output};
 
 use rusqlite::Connection;
 
-const VIEWS: &str = r#"
-# What comes back, and from whom.
-[[view]]
-name = "returns"
-title = "Returned goods"
-topic = "sales"
-granularity = ["hour", "day"]
-group_by = ["store_id", "category"]
-filter.quantity = { below = 0 }
-[view.measures]
-returns = "count"
-amount = "sum(total_amount)"
-dearest = "max(unit_price)"
-latest_at = "max(timestamp)"
-customers = "distinct(user_id)"
-
-[[view]]
-name = "purchases_by_product"
-topic = "user_activity"
-granularity = "day"
-group_by = "product_id"
-filter = { activity_type = "purchase", amount = { present = true } }
-measures = { purchases = "count", amount = "sum(amount)", least = "min(amount)", users = "distinct(user_id)" }
-
-[[view]]
-name = "quantities"
-topic = "sales"
-granularity = "minute"
-group_by = ["quantity", "payment_method"]
-measures = { sales = "count" }
-
-# Names that built-in views have too, with values of other kinds.
-[[view]]
-name = "odd_names"
-topic = "sales"
-granularity = ["hour", "minute"]
-[view.measures]
-users = "sum(total_amount)"
-units = "max(unit_price)"
-revenue = "sum(quantity)"
-duration_seconds = "distinct(product_id)"
-first_at = "min(timestamp)"
-
-[[view]]
-name = "stock_by_warehouse"
-topic = "inventory"
-granularity = "day"
-group_by = "warehouse_id"
-measures = { units = "sum(current_stock)", least = "min(current_stock)", products = "distinct(product_id)" }
-"#;
+const VIEWS: &str = include_str!("views.toml");
 
 fn tillflow(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tillflow"));
@@ -269,9 +220,9 @@ fn a_selection_is_maintained_and_nothing_else() {
 fn a_bad_file_is_refused_with_line_and_reason() {
     let shop = Shop::new("100");
     for (was, is, words) in [
-        ("granularity = \"day\"", "granularity = \"week\"", ["line 20:", "there is no `week` here"]),
-        ("\"returns\"", "\"sales_total\"", ["line 4:", "already"]),
-        ("sum(amount)", "sum(price)", ["line 23:", "have no field \"price\""]),
+        ("granularity = \"day\"", "granularity = \"week\"", ["line 19:", "there is no `week` here"]),
+        ("\"returns\"", "\"sales_total\"", ["line 3:", "already"]),
+        ("sum(amount)", "sum(price)", ["line 22:", "have no field \"price\""]),
     ] {
         shop.write(&VIEWS.replacen(was, is, 1));
         let output = shop.run_with_views(&[]);

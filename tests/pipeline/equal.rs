@@ -76,6 +76,22 @@ fn verified_while_a_run_goes_on_in_mongodb() {
 }
 
 #[test]
+fn views_of_a_file_in_both_stores() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/views.toml");
+    let (topics, _) = Topics::hostile("views", Hostile { seed: 43, count: 2_000 });
+    for store in [Store::sqlite(), Store::mongodb("views")] {
+        store.catch_up(&topics, &format!("--workers 1 --view-file {file}"));
+        store.verify(&topics);
+    }
+    // More of everything, after a restart.
+    let store = Store::mongodb("views");
+    store.catch_up(&topics, &format!("--workers 2 --view-file {file}"));
+    topics.generate(44, 1_500);
+    store.catch_up(&topics, &format!("--workers 2 --view-file {file}"));
+    store.verify(&topics);
+}
+
+#[test]
 fn more_workers_than_partitions() {
     let topics = Topics::init("few", 1);
     topics.generate(15, 2_000);
