@@ -373,11 +373,16 @@ impl Happened {
                 (RowKey::Rollup(_), Some(RowBody::Visits(after, _)), RowBody::Visits(before, _)) => {
                     self.sessions_moved += usize::from(after.sessions < before.sessions);
                 }
-                // The dearest sale of a minute, see `group_bys`.
-                (RowKey::Rollup(key), Some(RowBody::Added(after, _)), RowBody::Added(before, _))
-                    if key.view == View::Added(1) =>
-                {
-                    self.extremes_gone += usize::from(after.sums[1] < before.sums[1]);
+                // See `group_bys` for what the sums are.
+                (RowKey::Rollup(key), Some(RowBody::Added(after, _)), RowBody::Added(before, _)) => {
+                    let is_gone = match key.view {
+                        // The last of the returns, the dearest sale, the smallest stock.
+                        View::Added(0) => after.sums[3] < before.sums[3],
+                        View::Added(1) => after.sums[1] < before.sums[1],
+                        View::Added(5) => after.sums[1] > before.sums[1],
+                        _ => false,
+                    };
+                    self.extremes_gone += usize::from(is_gone);
                 }
                 (RowKey::Rollup(_), Some(RowBody::Customers(after, _)), RowBody::Customers(before, _)) => {
                     self.firsts_gone += usize::from(after.new_customers < before.new_customers);
@@ -433,8 +438,8 @@ fn the_histories_contain_what_they_are_for() {
     assert!(Outcome::ALL.iter().all(|outcome| outcomes.get(outcome).is_some_and(|count| *count >= 50)), "{happened:?}");
     let opened = |kind| happened.alerts_opened.get(kind).is_some_and(|count| *count >= 5);
     assert!(AlertKind::ALL.iter().all(opened), "{happened:?}");
+    assert!(happened.sessions_moved >= 3, "{happened:?}");
     let counts = [
-        happened.sessions_moved,
         happened.extremes_gone,
         happened.final_given,
         happened.final_withdrawn,
