@@ -112,7 +112,7 @@ fn group_bys_of_a_file_are_documents_like_any_other() {
             assert!(rows >= least, "{rows} of {name}");
         }
         let of_returns = "FROM aggregated_data WHERE type = 'returns' AND granularity = 'day'";
-        assert!(shop.number(&format!("SELECT count(*) {of_returns} AND final = 1")) > 0);
+        assert!(shop.number("SELECT count(*) FROM aggregated_data WHERE type = 'returns' AND final = 1") > 10);
         // What the built-in views say of the same records.
         let sold =
             "SELECT sum(transactions) FROM aggregated_data WHERE type = 'sales_total' AND granularity = 'minute'";
