@@ -177,7 +177,7 @@ fn sort_key(column: &str, kind: Kind) -> String {
     let column = quoted(column);
     let digits = format!("CAST(replace({column},'.','') AS INTEGER)");
     match kind {
-        Kind::Decimal => format!("CASE typeof({column}) WHEN 'text' THEN {digits} ELSE {column} END"),
+        Kind::Decimal | Kind::Measure => format!("CASE typeof({column}) WHEN 'text' THEN {digits} ELSE {column} END"),
         Kind::Unknown => format!(
             "CASE WHEN typeof({column}) = 'text' AND {column} GLOB '*[0-9].[0-9]*' THEN {digits} ELSE {column} END"
         ),
