@@ -26,7 +26,7 @@ impl Shop {
         let shares = "--duplicates 0.06 --corrections 0.12 --cancellations 0.06 --late 0.04 --corrupt 0.03";
         let source = shop.source();
         let mut generate = vec!["generate", "--to", &source, "--envelope", "--rate", "0", "--count", count];
-        generate.extend("--density 0.05 --seed 11 --start 2026-01-05T10:00:00Z".split(' ').chain(shares.split(' ')));
+        generate.extend("--density 0.02 --seed 11 --start 2026-01-05T10:00:00Z".split(' ').chain(shares.split(' ')));
         let output = tillflow(&generate);
         assert!(output.status.success(), "{output:?}");
         shop.write(VIEWS);

@@ -51,7 +51,7 @@ fn a_run_writes_what_the_generator_makes() {
 #[test]
 fn a_run_without_a_start_ends_now() {
     let folder = tempfile::tempdir().expect("a folder");
-    let flags = format!("--rate 0 --count 2000 --to ndjson:{}", folder.path().display());
+    let flags = format!("--rate 0 --count 2000 --corrupt 0.1 --to ndjson:{}", folder.path().display());
     let summary = run(&args(&flags), &KafkaOptions::default(), &AtomicBool::new(false), |_| {}).expect("written");
     let (_, end) = summary.span.expect("records");
     let behind = chrono::Utc::now().timestamp_millis() - end;
