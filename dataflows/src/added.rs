@@ -14,6 +14,7 @@ use crate::group_by::{GroupBy, titled};
 use crate::measures::AddedMeasures;
 use crate::outputs::View;
 use crate::records::{Activity, Sale, StockLevel, Text, Topic};
+use crate::state::State;
 use crate::time::{Diff, Granularity, Tick};
 use crate::views::Contributions;
 use crate::views::group_by::group_by;
@@ -50,15 +51,26 @@ pub struct Records<'scope> {
 }
 
 impl AddedView {
-    /// What each record adds to the view's rows.
+    /// What each record adds to the view's rows. Of the two, `records` come once, while they come in; those of `kept` come
+    /// again after a restart, so that whatever a view holds of them is there again.
     pub(crate) fn contributions<'scope>(
         &self,
         records: &Records<'scope>,
+        kept: &Records<'scope>,
         view: View,
+        state: &mut State,
     ) -> Contributions<'scope, AddedMeasures> {
         match &self.content {
-            Content::GroupBy(definition) => group_by(records, view, definition),
-            Content::Written(build) => build(records, view),
+            Content::GroupBy(definition) => group_by(records, view, definition, state),
+            Content::Written(build) => build(kept, view),
+        }
+    }
+
+    /// Whether its rows are a cut of their own, or made anew of what is kept of the records.
+    pub(crate) fn is_cut(&self) -> bool {
+        match &self.content {
+            Content::GroupBy(definition) => definition.topic != Topic::Inventory,
+            Content::Written(_) => false,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use differential_dataflow::collection::concatenate;
-use differential_dataflow::difference::Semigroup;
-use differential_dataflow::{AsCollection, Data, VecCollection};
+use differential_dataflow::difference::{Abelian, Semigroup};
+use differential_dataflow::{AsCollection, Data, ExchangeData, VecCollection};
 use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{ConnectLoop, Feedback};
 
@@ -16,9 +16,10 @@ use crate::inputs::Inputs;
 use crate::measures::AddedMeasures;
 use crate::operators::{Dating, Reach, combine, publish, sweep};
 use crate::outputs::{RollupKey, RowBody, RowKey, Rows, Selection, View};
-use crate::records::{Millis, StockLevel, Topic};
+use crate::records::{Activity, Millis, Sale, StockLevel, Topic};
 use crate::sales_pass::{Parts, SalesPass, sales_pass};
-use crate::time::{Granularity, Tick, WEEK_HOURS};
+use crate::state::State;
+use crate::time::{Granularity, Tick, WEEK_HOURS, Window};
 use crate::views::Contributions;
 use crate::views::active_users::active_users;
 use crate::views::activity_by_type::activity_by_type;
@@ -72,8 +73,9 @@ const LIVE_CATEGORIES: Reach = &[(Granularity::Hour, BASE_HOURS + 2)];
 
 /// Builds every view over `inputs` and returns all their rows.
 ///
-/// Each worker calls it once, in the same scope, with the same settings.
-pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'scope> {
+/// Each worker calls it once, in the same scope, with the same settings. `state` gets the cuts; where it is dropped, they
+/// take no more part.
+pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings, state: &mut State) -> Rows<'scope> {
     let Inputs { sales, activities, stock: candidates, clocks, quality } = inputs;
     let Settings { correction_window: window, selection, added } = settings;
     let window = *window;
@@ -114,6 +116,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         activities: when(reads(Topic::UserActivity), activities.clone()),
         stock: when(reads(Topic::Inventory), stock.clone()),
     };
+    let kept = kept_records(&records, added, state);
     let SalesPass { cells, products, mismatches, buyers_sales, dealings } = sales_pass(sales, parts);
     let sales_cells = sales_cells(cells);
     let [product_minutes, product_hours, product_days] = product_cells(products);
@@ -127,12 +130,13 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         wants(&["sales_by_product"]).then(|| sales_by_product(product_hours.clone(), product_days.clone())),
     ];
     let of_activity = wants(&["activity_by_type"]).then(|| activity_by_type(activity_cells(activities.clone())));
-    let of_users = wants(&["active_users"]).then(|| active_users(activities.clone()));
+    let of_users = wants(&["active_users"]).then(|| active_users(activities.clone(), state));
     let of_visits = wants(&["sessions", "funnel"]).then(|| {
-        let visits = visits(activities.clone());
+        let visits = visits(activities.clone(), state);
         sessions(visits.clone()).concat(funnel(visits))
     });
-    let of_customers = wants(&["customers"]).then(|| customers(buyers_sales, product_days.clone(), sales_settled));
+    let of_customers =
+        wants(&["customers"]).then(|| customers(buyers_sales, product_days.clone(), sales_settled, state));
     let of_interest = wants(&["product_interest"]).then(|| product_interest(activities.clone(), product_days));
     let (dead_products, swept) = scope.feedback(1);
     let sold = wants(&of_live_products).then(|| product_minutes.concat(product_hours));
@@ -144,17 +148,22 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
     let by_category = wants(&["revenue_anomaly"]).then(|| category_hours(sales_cells.clone()));
     let live_categories = concatenate(scope, by_category).concat(swept.as_collection());
     let judged_hours = as_of_hour.clone().flat_map(roles);
+    let mut buckets = |name, collection| state.values(name, collection, None, |them| them.arrange_by_key_named(name));
+    let live_products = buckets("Live products", live_products);
+    let live_categories = buckets("Live categories", live_categories);
+    let name = "Live activity";
+    let live_activity = state.values(name, live_activity, None, |activity| activity.arrange_by_key_named(name));
     let arrangements = Arrangements {
-        sales_rollups: arrange_rollups(concatenate(scope, of_sales.into_iter().flatten()), "Sales rollups"),
-        activity_rollups: arrange_rollups(concatenate(scope, of_activity), "Activity rollups"),
-        user_rollups: arrange_rollups(concatenate(scope, of_users), "User rollups"),
-        visit_rollups: arrange_rollups(concatenate(scope, of_visits), "Visit rollups"),
-        customer_rollups: arrange_rollups(concatenate(scope, of_customers), "Customer rollups"),
-        interest_rollups: arrange_rollups(concatenate(scope, of_interest), "Interest rollups"),
-        added_rollups: added_rollups(&records, added),
-        live_products: live_products.arrange_by_key_named("Live products"),
-        live_activity: live_activity.arrange_by_key_named("Live activity"),
-        live_categories: live_categories.arrange_by_key_named("Live categories"),
+        sales_rollups: cut_rollups(concatenate(scope, of_sales.into_iter().flatten()), "Sales rollups", state),
+        activity_rollups: cut_rollups(concatenate(scope, of_activity), "Activity rollups", state),
+        user_rollups: arrange_rollups(summed(concatenate(scope, of_users), "User rollups"), "User rollups"),
+        visit_rollups: arrange_rollups(summed(concatenate(scope, of_visits), "Visit rollups"), "Visit rollups"),
+        customer_rollups: cut_rollups(concatenate(scope, of_customers), "Customer rollups", state),
+        interest_rollups: cut_rollups(concatenate(scope, of_interest), "Interest rollups", state),
+        added_rollups: added_rollups(&records, &kept, added, state),
+        live_products,
+        live_activity,
+        live_categories,
         judged_hours: judged_hours.arrange_by_key_named("Judged hours"),
         week_windows: clock::week_windows(as_of_hour.clone()).arrange_by_self_named("Week windows"),
         live_windows: live_windows.clone().arrange_by_self_named("Live windows"),
@@ -204,7 +213,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         .concat(visit_views)
         .concat(interest_views)
         .concat(customer_views)
-        .concat(sales_all(when(wants(&["sales_all"]), sales_cells)))
+        .concat(sales_all(when(wants(&["sales_all"]), sales_cells), state))
         .concat(sales_last(arrangements.sales_rollups.clone(), live_windows))
         .concat(top_products(&arrangements))
         .concat(inventory_summary(stock.clone()))
@@ -214,9 +223,9 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings) -> Rows<'sc
         .concat(stock_out_soon(supplies))
         .concat(revenue_anomaly(&arrangements))
         .concat(stock_rows(stock))
-        .concat(data_quality(quality))
-        .concat(arithmetic_mismatch(mismatches))
-        .concat(purchases_unmatched(when(parts.dealings, activities), dealings, as_of_hour))
+        .concat(data_quality(quality, state))
+        .concat(arithmetic_mismatch(mismatches, state))
+        .concat(purchases_unmatched(when(parts.dealings, activities), dealings, as_of_hour, state))
         .concat(activity_last_hour(&arrangements))
         .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))));
     if *selection == Selection::all() {
@@ -238,17 +247,61 @@ fn when<D: Data, R: Semigroup + 'static>(
 /// The added views, those together whose windows are final at the same time.
 fn added_rollups<'scope>(
     records: &Records<'scope>,
+    kept: &Records<'scope>,
     added: &[AddedView],
+    state: &mut State,
 ) -> Vec<(Finality, Rollups<'scope, AddedMeasures>)> {
     let scope = records.sales.scope();
-    let of = |finality| {
+    let is_cut: Vec<bool> = added.iter().map(AddedView::is_cut).collect();
+    let mut of = |finality| {
         let views = (0..).zip(added).filter(move |(_, view)| view.layout.finality() == finality);
         let contributions: Vec<_> =
-            views.map(|(place, view)| view.contributions(records, View::Added(place))).collect();
+            views.map(|(place, view)| view.contributions(records, kept, View::Added(place), state)).collect();
         let name = format!("Added rollups ({finality:?})");
-        (!contributions.is_empty()).then(|| (finality, arrange_rollups(concatenate(scope, contributions), &name)))
+        if contributions.is_empty() {
+            return None;
+        }
+        let is_cut = is_cut.clone();
+        let ours = move |key: &RollupKey| matches!(key.view, View::Added(place) if is_cut[usize::from(place)]);
+        let contributions = summed(concatenate(scope, contributions), &name);
+        let arrange = |them| arrange_rollups(them, &name);
+        Some((finality, state.keys_of(&name, contributions, Some(end_of_row), ours, arrange)))
     };
-    Finality::ALL.into_iter().filter_map(of).collect()
+    Finality::ALL.into_iter().filter_map(&mut of).collect()
+}
+
+/// The records that views written in Rust are made of, each a cut: what such a view holds of them nobody knows, and it is
+/// made anew of them after a restart. The windows of all added views are within a day; records leave with it, unless a
+/// view is made of them whose windows are never final.
+fn kept_records<'scope>(records: &Records<'scope>, added: &[AddedView], state: &mut State) -> Records<'scope> {
+    let readers = |topic| added.iter().filter(move |view| !view.is_cut() && view.layout.topics.contains(&topic));
+    let read = |topic| readers(topic).next().is_some();
+    let expires = |topic| readers(topic).all(|view| view.layout.finality() != Finality::Never);
+    let (sales, activities, stock) = (records.sales.clone(), records.activities.clone(), records.stock.clone());
+    let sales = if read(Topic::Sales) {
+        let name = "Added views: sales";
+        let end: fn(&Sale) -> Millis = |sale| Window::of(Granularity::Day, sale.timestamp).end();
+        let kept =
+            state.keys(name, sales, expires(Topic::Sales).then_some(end), |sales| sales.arrange_by_self_named(name));
+        kept.as_collection(|sale, ()| sale.clone())
+    } else {
+        sales
+    };
+    let activities = if read(Topic::UserActivity) {
+        let name = "Added views: activities";
+        let end: fn(&Activity) -> Millis = |activity| Window::of(Granularity::Day, activity.timestamp).end();
+        let end = expires(Topic::UserActivity).then_some(end);
+        let kept = state.keys(name, activities, end, |activities| activities.arrange_by_self_named(name));
+        kept.as_collection(|activity, ()| activity.clone())
+    } else {
+        activities
+    };
+    Records { sales, activities, stock }
+}
+
+/// When the window of a row ends.
+fn end_of_row(key: &RollupKey) -> Millis {
+    key.window.end()
 }
 
 fn stock_rows<'scope>(stock: VecCollection<'scope, Tick, StockLevel, i64>) -> Rows<'scope> {
@@ -259,11 +312,26 @@ fn stock_rows<'scope>(stock: VecCollection<'scope, Tick, StockLevel, i64>) -> Ro
     })
 }
 
-/// Sums contributions on this worker, then arranges what is left by row.
-fn arrange_rollups<'scope, M>(contributions: Contributions<'scope, M>, name: &str) -> Rollups<'scope, M>
+/// Sums contributions on this worker, so that little is exchanged.
+fn summed<'scope, M>(contributions: Contributions<'scope, M>, name: &str) -> Contributions<'scope, M>
 where
-    M: differential_dataflow::ExchangeData + Semigroup,
+    M: ExchangeData + Semigroup,
 {
     combine(contributions, &format!("Combine: {name}"), |key: RollupKey, measures: M, give| give(key, measures))
-        .arrange_by_self_named(name)
+}
+
+fn arrange_rollups<'scope, M>(contributions: Contributions<'scope, M>, name: &str) -> Rollups<'scope, M>
+where
+    M: ExchangeData + Semigroup,
+{
+    contributions.arrange_by_self_named(name)
+}
+
+/// Rollups that are a cut.
+fn cut_rollups<'scope, M>(contributions: Contributions<'scope, M>, name: &str, state: &mut State) -> Rollups<'scope, M>
+where
+    M: ExchangeData + Abelian,
+{
+    let contributions = summed(contributions, name);
+    state.keys(name, contributions, Some(end_of_row), |them| arrange_rollups(them, name))
 }

@@ -3,11 +3,12 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
 
 use crate::records::Text;
 
 /// A text in an [`Interner`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Symbol(u32);
 
 #[derive(Debug)]
@@ -55,6 +56,21 @@ impl Interner {
     pub(crate) fn find(&self, text: &Text) -> Option<Symbol> {
         let hash = self.hasher.hash_one(text);
         self.symbols.find(hash, |index| self.entries[*index as usize].text == *text).map(|index| Symbol(*index))
+    }
+
+    /// One use more of a symbol in use.
+    pub(crate) fn again(&mut self, symbol: Symbol) -> Symbol {
+        self.entries[symbol.0 as usize].uses += 1;
+        symbol
+    }
+
+    /// Every text in use with its symbol.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Symbol, &Text)> {
+        (0..)
+            .map(Symbol)
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.uses > 0)
+            .map(|(symbol, entry)| (symbol, &entry.text))
     }
 
     /// One use less.

@@ -23,5 +23,6 @@ pub mod oracle;
 pub mod outputs;
 pub mod records;
 pub mod sales_pass;
+pub mod state;
 pub mod time;
 pub mod views;

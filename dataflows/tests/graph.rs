@@ -10,13 +10,14 @@ use std::sync::atomic::AtomicBool;
 use support::log::Log;
 use support::samples::graph;
 use support::{Sessions, build, finish};
+use tillflow_dataflows::state::State;
 
 #[test]
 fn the_operators_are_those_of_the_list() {
     let found = timely::execute_directly(|worker| {
         let log = Log::start(worker);
         let mut sessions = Sessions::new();
-        build(worker, &mut sessions, &graph(), |_row, _tick, _change| {});
+        build(worker, &mut sessions, &graph(), &mut State::new(), |_row, _tick, _change| {});
         drop(sessions);
         finish(worker, &AtomicBool::new(false));
         Log::flush(worker);

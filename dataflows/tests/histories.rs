@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{FileFailurePersistence, RngAlgorithm, TestRng, TestRunner};
-use support::check::{check, expect};
+use support::check::{check, check_restart, expect};
 use support::group_bys::group_bys;
 use support::samples::START;
 use support::{Pace, Plan, Timed};
@@ -323,6 +323,25 @@ proptest! {
         let expected_at_once = expect(&at_once);
         prop_assert_eq!(last(&expected), last(&expected_at_once));
         check(&at_once, &expected_at_once, &Pace::even(2));
+    }
+}
+
+proptest! {
+    #![proptest_config(config(250))]
+
+    #[test]
+    fn a_restart_at_any_tick_is_not_to_be_seen(
+        history in history(),
+        at in any::<proptest::sample::Index>(),
+        workers in (1..5usize, 1..5usize),
+        ahead in any::<[u8; 4]>(),
+    ) {
+        let plan = build(&history);
+        let expected = expect(&plan);
+        let ticks: Vec<_> = expected.rows.keys().copied().collect();
+        let ahead: Vec<usize> = ahead.iter().map(|ahead| 1 + usize::from(*ahead) % 9).collect();
+        let (before, after) = (Pace { workers: workers.0, ahead: ahead.clone() }, Pace { workers: workers.1, ahead });
+        check_restart(&plan, &expected, *at.get(&ticks), &before, &after);
     }
 }
 

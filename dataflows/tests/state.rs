@@ -9,6 +9,7 @@ use support::samples::{SETTINGS, START, activity, graph, level, record, sale};
 use support::{Owned, Sessions, build, finish};
 use tillflow_dataflows::oracle::admission::Given;
 use tillflow_dataflows::records::{Millis, Money, Topic};
+use tillflow_dataflows::state::State;
 use tillflow_dataflows::time::{DAY, MINUTE, Tick};
 use timely::worker::Worker;
 
@@ -28,7 +29,7 @@ struct Shop<'a> {
 impl Shop<'_> {
     fn open(worker: &mut Worker, partitions: i32) -> Shop<'_> {
         let mut sessions = Sessions::new();
-        build(worker, &mut sessions, &graph(), |_row, _tick, _change| {});
+        build(worker, &mut sessions, &graph(), &mut State::new(), |_row, _tick, _change| {});
         Shop {
             worker,
             sessions,

@@ -6,6 +6,7 @@
 //! Reading bytes is not its business; nor is anything of another partition.
 
 mod sales;
+mod saved;
 mod stock;
 
 use crate::inputs::{PlacedSale, StockCandidate};
@@ -13,6 +14,8 @@ use crate::records::{Activity, Millis, Outcome, Reason, Sale, StockLevel, Topic}
 
 use self::sales::KnownSales;
 use self::stock::CurrentLevels;
+
+pub use self::saved::SavedPartition;
 
 /// The windows that admission goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

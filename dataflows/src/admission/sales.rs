@@ -3,12 +3,15 @@
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+use serde::{Deserialize, Serialize};
+
 use crate::intern::{Interner, Symbol};
 use crate::records::{Millis, Money, Outcome, Sale, Text};
+use crate::state::{Chunk, ChunkError, ChunkWriter, read_chunk};
 use crate::time::Diff;
 
 /// A sale without its transaction_id, its texts in the partition's dictionary: 48 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Row {
     user_id: Symbol,
     product_id: Symbol,
@@ -26,7 +29,17 @@ impl Row {
     const fn symbols(&self) -> [Symbol; 5] {
         [self.user_id, self.product_id, self.payment_method, self.store_id, self.category]
     }
+
+    fn symbols_mut(&mut self) -> [&mut Symbol; 5] {
+        let Row { user_id, product_id, payment_method, store_id, category, .. } = self;
+        [user_id, product_id, payment_method, store_id, category]
+    }
 }
+
+/// What saved texts are called.
+const TEXTS: &str = "texts";
+/// What saved rows are called.
+const ROWS: &str = "rows";
 
 /// The known transactions of one partition.
 #[derive(Debug, Default)]
@@ -105,6 +118,50 @@ impl KnownSales {
             }
         }
         self.forgotten_before = Some(oldest);
+    }
+
+    /// Gives what is known: the texts, then the rows.
+    pub(super) fn save(&self, give: &mut dyn FnMut(Chunk)) {
+        let mut writer = ChunkWriter::new(TEXTS, give);
+        self.texts.all().for_each(|entry| writer.write(&entry));
+        writer.finish();
+        let mut writer = ChunkWriter::new(ROWS, give);
+        self.rows.iter().for_each(|entry| writer.write(&entry));
+        writer.finish();
+    }
+
+    /// What was given.
+    pub(super) fn restore(chunks: &[Chunk]) -> Result<KnownSales, ChunkError> {
+        let mut known = KnownSales::default();
+        let mut texts: HashMap<Symbol, Text> = HashMap::new();
+        for chunk in chunks.iter().filter(|chunk| chunk.cut == TEXTS) {
+            read_chunk(chunk, &mut |(symbol, text)| drop(texts.insert(symbol, text)))?;
+        }
+        let rows = || chunks.iter().filter(|chunk| chunk.cut == ROWS);
+        known.rows.reserve(rows().map(|chunk| chunk.records as usize).sum());
+        let mut symbols: HashMap<Symbol, Symbol> = HashMap::with_capacity(texts.len());
+        for chunk in rows() {
+            let mut missing = false;
+            read_chunk(chunk, &mut |(transaction_id, mut row): (Text, Row)| {
+                for symbol in row.symbols_mut() {
+                    *symbol = match symbols.entry(*symbol) {
+                        Entry::Occupied(entry) => known.texts.again(*entry.get()),
+                        Entry::Vacant(entry) => match texts.get(entry.key()) {
+                            Some(text) => *entry.insert(known.texts.acquire(text)),
+                            None => {
+                                missing = true;
+                                return;
+                            }
+                        },
+                    };
+                }
+                known.rows.insert(transaction_id, row);
+            })?;
+            if missing {
+                return Err(ChunkError::new(chunk, "a row names a text that is not there"));
+            }
+        }
+        Ok(known)
     }
 
     #[cfg(test)]

@@ -7,6 +7,10 @@ use hashbrown::HashMap;
 use super::Fact;
 use crate::inputs::StockCandidate;
 use crate::records::{StockLevel, Text};
+use crate::state::{Chunk, ChunkError, ChunkWriter, read_chunk};
+
+/// What saved rows are called.
+const LEVELS: &str = "levels";
 
 /// By product and warehouse the candidate with the greatest (last_updated, offset) since the product's last
 /// tombstone in this partition.
@@ -39,6 +43,31 @@ impl CurrentLevels {
                 emit(Fact::Stock(StockCandidate { level, partition, offset }, 1));
             }
         }
+    }
+
+    /// Gives the rows.
+    pub(super) fn save(&self, give: &mut dyn FnMut(Chunk)) {
+        let mut writer = ChunkWriter::new(LEVELS, give);
+        self.products.values().flat_map(BTreeMap::values).for_each(|entry| writer.write(entry));
+        writer.finish();
+    }
+
+    /// What was given; each row is a candidate again.
+    pub(super) fn restore(
+        chunks: &[Chunk],
+        partition: i32,
+        emit: &mut impl FnMut(Fact),
+    ) -> Result<CurrentLevels, ChunkError> {
+        let mut levels = CurrentLevels::default();
+        for chunk in chunks.iter().filter(|chunk| chunk.cut == LEVELS) {
+            read_chunk(chunk, &mut |(offset, level): (i64, StockLevel)| {
+                emit(Fact::Stock(StockCandidate { level: level.clone(), partition, offset }, 1));
+                let warehouses = levels.products.entry(level.product_id.clone()).or_default();
+                warehouses.insert(level.warehouse_id.clone(), (offset, level));
+                levels.rows += 1;
+            })?;
+        }
+        Ok(levels)
     }
 
     /// Forgets the rows of a product.

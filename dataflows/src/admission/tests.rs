@@ -140,3 +140,56 @@ fn an_inventory_row_is_the_one_updated_last_and_a_tombstone_starts_afresh() {
     log.admit(Reading::StockLevel(level("w", START - HOUR, 7)));
     assert_eq!(log.facts.len(), 1, "a later record counts whatever its last_updated");
 }
+
+#[test]
+fn a_restored_partition_decides_as_the_one_that_was_saved() {
+    let mut log = Log::new(Topic::Sales);
+    for hour in 0..100 {
+        log.admit(Reading::Sale(sale(&format!("t{hour}"), START + hour * HOUR, 1)));
+    }
+    log.admit(Reading::Tombstone(Some(b"t90")));
+    let saved = log.partition.save();
+    let restored = Partition::restore(&saved, SETTINGS, &mut |_| panic!("a sale is in the graph already")).unwrap();
+    assert_eq!(restored.remembered(), log.partition.remembered());
+    let mut again = Log { partition: restored, offset: log.offset, facts: Vec::new() };
+    let readings = [
+        Reading::Sale(sale("t99", START + 99 * HOUR, 1)),
+        Reading::Sale(sale("t98", START + 98 * HOUR, 2)),
+        Reading::Sale(sale("t90", START + 90 * HOUR, 1)),
+        Reading::Sale(sale("t10", START + 10 * HOUR, 1)),
+        Reading::Tombstone(Some(b"t97")),
+        Reading::Sale(sale("new", START + 200 * HOUR, 1)),
+        Reading::Sale(sale("t98", START + 160 * HOUR, 3)),
+    ];
+    for reading in readings {
+        assert_eq!(again.admit(reading.clone()), log.admit(reading));
+        assert_eq!(again.facts, log.facts);
+    }
+    assert_eq!(again.partition.clock(), log.partition.clock());
+}
+
+#[test]
+fn restored_stock_rows_are_candidates_again() {
+    let mut log = Log::new(Topic::Inventory);
+    log.admit(Reading::StockLevel(level("w", START, 10)));
+    log.admit(Reading::StockLevel(level("v", START, 7)));
+    log.admit(Reading::StockLevel(level("w", START + HOUR, 4)));
+    let mut facts = Vec::new();
+    let restored = Partition::restore(&log.partition.save(), SETTINGS, &mut |fact| facts.push(fact)).unwrap();
+    let candidate = |level, offset| Fact::Stock(StockCandidate { level, partition: 0, offset }, 1);
+    assert_eq!(facts, [candidate(level("v", START, 7), 1), candidate(level("w", START + HOUR, 4), 2)]);
+    let mut again = Log { partition: restored, offset: 3, facts: Vec::new() };
+    again.admit(Reading::StockLevel(level("w", START, 9)));
+    assert!(again.facts.is_empty());
+    again.admit(Reading::Tombstone(Some(b"p")));
+    assert_eq!(again.facts.len(), 2);
+}
+
+#[test]
+fn a_row_without_its_texts_is_not_restored() {
+    let mut log = Log::new(Topic::Sales);
+    log.admit(Reading::Sale(sale("a", START, 1)));
+    let mut saved = log.partition.save();
+    saved.memory.remove(0);
+    assert!(Partition::restore(&saved, SETTINGS, &mut |_| {}).is_err());
+}

@@ -11,31 +11,39 @@
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::ThresholdTotal;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::implementations::KeySpine;
 
 use crate::operators::combine;
 use crate::outputs::View;
 use crate::records::{Activity, Text};
+use crate::state::State;
 use crate::time::{Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
 
 /// What each user present in an hour or a day adds to the view's rows.
-pub fn active_users<'scope>(activities: VecCollection<'scope, Tick, Activity, Diff>) -> Contributions<'scope, i64> {
+pub fn active_users<'scope>(
+    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    state: &mut State,
+) -> Contributions<'scope, i64> {
     let hours = combine(activities, "Combine: users by hour", |activity: Activity, difference, give| {
         give((Window::of(Granularity::Hour, activity.timestamp), activity.user_id), difference);
     });
-    let hours = distinct(hours, "Active users: hours");
+    let name = "Active users: hours";
+    let hours = state.keys(name, hours, Some(|(hour, _)| hour.end()), |hours| hours.arrange_by_self_named(name));
+    let hours = distinct(hours);
     let days = combine(hours.clone(), "Combine: users by day", |(window, user): (Window, Text), difference, give| {
         give((Window::of(Granularity::Day, window.start), user), difference);
     });
-    let days = distinct(days, "Active users: days");
+    let days = distinct(days.arrange_by_self_named("Active users: days"));
     hours.concat(days).map(|(window, _user)| rollup(View::ActiveUsers, window, Text::default()))
 }
 
-fn distinct<'scope>(
-    users: VecCollection<'scope, Tick, (Window, Text), Diff>,
-    name: &str,
-) -> VecCollection<'scope, Tick, (Window, Text), Diff> {
-    users.arrange_by_self_named(name).threshold_total(|user, count: &Diff| {
+/// Users by their windows.
+type Users<'scope> = Arranged<'scope, TraceAgent<KeySpine<(Window, Text), Tick, Diff>>>;
+
+fn distinct<'scope>(users: Users<'scope>) -> VecCollection<'scope, Tick, (Window, Text), Diff> {
+    users.threshold_total(|user, count: &Diff| {
         assert!(*count > 0, "{user:?} is active {count} times");
         1
     })

@@ -12,6 +12,7 @@ use differential_dataflow::operators::CountTotal;
 use crate::operators::with_default;
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
 use crate::records::{Money, Sale};
+use crate::state::State;
 use crate::time::{Diff, Tick};
 
 /// The difference that is still taken for rounding: 0.01.
@@ -24,8 +25,13 @@ pub fn is_mismatch(sale: &Sale) -> bool {
 }
 
 /// The metric's row.
-pub fn arithmetic_mismatch<'scope>(mismatches: VecCollection<'scope, Tick, (), Diff>) -> Rows<'scope> {
+pub fn arithmetic_mismatch<'scope>(
+    mismatches: VecCollection<'scope, Tick, (), Diff>,
+    state: &mut State,
+) -> Rows<'scope> {
     let row = |transactions| (RowKey::Metric(Metric::ArithmeticMismatch), RowBody::Count(transactions));
-    let counts = mismatches.arrange_by_self_named("Arithmetic mismatch").count_total_core();
+    let name = "Arithmetic mismatch";
+    let mismatches = state.keys(name, mismatches, None, |mismatches| mismatches.arrange_by_self_named(name));
+    let counts = mismatches.count_total_core();
     with_default(counts.map(move |((), transactions)| row(transactions)), row(0))
 }

@@ -30,6 +30,7 @@ use crate::operators::{Follower, combine, follow};
 use crate::outputs::{RollupKey, View};
 use crate::records::{Millis, Text};
 use crate::sales_pass::BuyersSales;
+use crate::state::State;
 use crate::time::{DAY, Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
 
@@ -51,6 +52,7 @@ pub fn customers<'scope>(
     sales: BuyersSales<'scope>,
     product_days: ProductCells<'scope>,
     settled_before: VecCollection<'scope, Tick, SettledBefore, Diff>,
+    state: &mut State,
 ) -> Contributions<'scope, CustomerMeasures> {
     let revenue = combine(product_days, "Combine: revenue of customers", |(day, _product), sums, give| {
         give(
@@ -58,7 +60,7 @@ pub fn customers<'scope>(
             CustomerMeasures { revenue: sums.revenue, ..CustomerMeasures::default() },
         );
     });
-    follow(sales, settled_before, "Customers: users", Users::default()).concat(revenue)
+    follow(sales, settled_before, "Customers: users", Users::default(), Some(state)).concat(revenue)
 }
 
 /// What is known of a user.
@@ -242,7 +244,43 @@ impl Follower for Users {
     fn held(&self) -> usize {
         self.held
     }
+
+    type Piece = SavedUser;
+
+    fn route_piece((user, ..): &SavedUser) -> u64 {
+        user.hashed()
+    }
+
+    fn save(&self, give: &mut dyn FnMut(SavedUser)) {
+        for (name, User { sales, days }) in &self.users {
+            give((name.clone(), sales.clone(), days.to_vec()));
+        }
+    }
+
+    fn load(&mut self, (name, sales, days): SavedUser) {
+        self.held += sales.len();
+        if sales.len() > 1 {
+            let hour = Granularity::Hour.start(sales[0].timestamp);
+            self.unsettled.entry(hour).or_default().push(name.clone());
+        }
+        self.users.insert(name, User { sales, days: SmallVec::from_vec(days) });
+    }
+
+    /// A user's days go; the first sale stays.
+    fn expire(&mut self, before: Millis) -> usize {
+        let before = day_of(before);
+        let mut gone = 0;
+        for user in self.users.values_mut() {
+            let days = user.days.len();
+            user.days.retain(|(day, _)| *day >= before);
+            gone += days - user.days.len();
+        }
+        gone
+    }
 }
+
+/// A user, the sales that are held, and how many sales there are on which day.
+type SavedUser = (Text, Vec<BuyersSale>, Vec<(i32, u32)>);
 
 #[cfg(test)]
 mod tests {

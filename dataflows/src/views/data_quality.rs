@@ -14,11 +14,16 @@ use differential_dataflow::operators::CountTotal;
 use crate::measures::QualityMeasures;
 use crate::operators::with_default;
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
+use crate::state::State;
 use crate::time::Tick;
 
 /// The metric's row.
-pub fn data_quality<'scope>(quality: VecCollection<'scope, Tick, (), QualityMeasures>) -> Rows<'scope> {
+pub fn data_quality<'scope>(
+    quality: VecCollection<'scope, Tick, (), QualityMeasures>,
+    state: &mut State,
+) -> Rows<'scope> {
     let row = |measures| (RowKey::Metric(Metric::DataQuality), RowBody::Quality(Box::new(measures)));
-    let sums = quality.arrange_by_self_named("Data quality").count_total_core();
+    let name = "Data quality";
+    let sums = state.keys(name, quality, None, |quality| quality.arrange_by_self_named(name)).count_total_core();
     with_default(sums.map(move |((), measures)| row(measures)), row(QualityMeasures::default()))
 }

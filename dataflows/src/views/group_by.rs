@@ -22,7 +22,8 @@ use crate::group_by::{Aggregate, Condition, GroupBy, Test};
 use crate::measures::AddedMeasures;
 use crate::operators::{Follower, combine, follow};
 use crate::outputs::{RollupKey, View};
-use crate::records::{Text, Topic};
+use crate::records::{Millis, Text, Topic};
+use crate::state::State;
 use crate::time::{Diff, Tick, Window};
 use crate::views::{Contributions, rollup};
 
@@ -31,11 +32,13 @@ pub fn group_by<'scope>(
     records: &Records<'scope>,
     view: View,
     definition: &GroupBy,
+    state: &mut State,
 ) -> Contributions<'scope, AddedMeasures> {
     match definition.topic {
-        Topic::Sales => grouped(records.sales.clone(), view, definition),
-        Topic::UserActivity => grouped(records.activities.clone(), view, definition),
-        Topic::Inventory => grouped(records.stock.clone(), view, definition),
+        Topic::Sales => grouped(records.sales.clone(), view, definition, Some(state)),
+        Topic::UserActivity => grouped(records.activities.clone(), view, definition, Some(state)),
+        // Made anew of the current rows, which are few.
+        Topic::Inventory => grouped(records.stock.clone(), view, definition, None),
     }
 }
 
@@ -43,6 +46,7 @@ fn grouped<'scope, R: Data + Fields>(
     records: VecCollection<'scope, Tick, R, Diff>,
     view: View,
     definition: &GroupBy,
+    state: Option<&mut State>,
 ) -> Contributions<'scope, AddedMeasures> {
     let GroupBy { name, measures, .. } = definition;
     let numbers = measures.iter().fold(0, |next, measure| measure.of.place(next).1);
@@ -78,7 +82,7 @@ fn grouped<'scope, R: Data + Fields>(
         }
     });
     let never = empty(values.scope()).as_collection();
-    sums.concat(follow(values, never, &format!("Values: {name}"), Values::new(kept, numbers)))
+    sums.concat(follow(values, never, &format!("Values: {name}"), Values::new(kept, numbers), state))
 }
 
 /// The rows that a record counts in.
@@ -230,5 +234,34 @@ impl Follower for Values {
 
     fn held(&self) -> usize {
         self.held
+    }
+
+    /// The row, the place, and how often which value is there.
+    type Piece = (RollupKey, u8, Vec<(Datum, Diff)>);
+
+    fn route_piece((row, ..): &Self::Piece) -> u64 {
+        row.hashed()
+    }
+
+    fn save(&self, give: &mut dyn FnMut(Self::Piece)) {
+        for ((row, place), counts) in &self.values {
+            give((row.clone(), *place, counts.iter().map(|(value, count)| (value.clone(), *count)).collect()));
+        }
+    }
+
+    fn load(&mut self, (row, place, counts): Self::Piece) {
+        self.held += counts.len();
+        self.values.insert((row, place), counts.into_iter().collect());
+    }
+
+    fn expire(&mut self, before: Millis) -> usize {
+        let was = self.held;
+        let held = &mut self.held;
+        self.values.retain(|(row, _), counts| {
+            let stays = row.window.end() > before;
+            *held -= if stays { 0 } else { counts.len() };
+            stays
+        });
+        was - self.held
     }
 }

@@ -21,6 +21,7 @@ use crate::operators::{Follower, follow, with_default};
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
 use crate::records::{Activity, Millis, Text};
 use crate::sales_pass::Dealings;
+use crate::state::State;
 use crate::time::{Diff, LiveRange, MINUTE, Tick};
 
 /// The longest time between a purchase and its sale.
@@ -55,6 +56,7 @@ pub fn purchases_unmatched<'scope>(
     activities: VecCollection<'scope, Tick, Activity, Diff>,
     sales: Dealings<'scope>,
     as_of_hour: VecCollection<'scope, Tick, Millis, Diff>,
+    state: &mut State,
 ) -> Rows<'scope> {
     let purchases = activities.flat_map(|activity| {
         let Activity { user_id, activity_type, timestamp, product_id, amount, .. } = activity;
@@ -63,9 +65,10 @@ pub fn purchases_unmatched<'scope>(
         (activity_type == "purchase").then_some(Dealing { user_id, product_id, amount, timestamp, side })
     });
     let row = |measures| (RowKey::Metric(Metric::PurchasesUnmatched), RowBody::Unmatched(measures));
-    let sums = follow(purchases.concat(sales), as_of_hour, "Purchases unmatched: deals", Deals::default())
-        .arrange_by_self_named("Purchases unmatched")
-        .count_total_core();
+    let deals = Deals::default();
+    let sums = follow(purchases.concat(sales), as_of_hour, "Purchases unmatched: deals", deals, Some(&mut *state));
+    let name = "Purchases unmatched";
+    let sums = state.keys(name, sums, None, |sums| sums.arrange_by_self_named(name)).count_total_core();
     with_default(sums.map(move |((), measures)| row(measures)), row(UnmatchedMeasures::default()))
 }
 
@@ -229,6 +232,31 @@ impl Follower for Deals {
 
     fn held(&self) -> usize {
         self.held
+    }
+
+    /// The user, the product, the amount and its times.
+    type Piece = (Text, Text, i64, Vec<i64>);
+
+    fn route_piece((user_id, product_id, amount, _): &Self::Piece) -> u64 {
+        (user_id, product_id, *amount).hashed()
+    }
+
+    fn save(&self, give: &mut dyn FnMut(Self::Piece)) {
+        for (Deal { user_id, product_id, amount }, times) in &self.deals {
+            let text = |symbol| self.texts.text(symbol).clone();
+            give((text(*user_id), text(*product_id), *amount, times.to_vec()));
+        }
+    }
+
+    fn load(&mut self, (user_id, product_id, amount, times): Self::Piece) {
+        let (user_id, product_id) = (self.texts.acquire(&user_id), self.texts.acquire(&product_id));
+        self.held += times.len();
+        self.deals.insert(Deal { user_id, product_id, amount }, SmallVec::from_vec(times));
+    }
+
+    /// What is older than a day leaves by itself.
+    fn expire(&mut self, _before: Millis) -> usize {
+        0
     }
 }
 

@@ -13,17 +13,18 @@ use crate::cells::SalesCells;
 use crate::measures::SalesMeasures;
 use crate::operators::{combine, with_default};
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
+use crate::state::State;
 use crate::time::Granularity;
 
 /// The metric's row.
-pub fn sales_all<'scope>(cells: SalesCells<'scope>) -> Rows<'scope> {
+pub fn sales_all<'scope>(cells: SalesCells<'scope>, state: &mut State) -> Rows<'scope> {
     let row = |measures| (RowKey::Metric(Metric::SalesAll), RowBody::Sales(measures, false));
     let sums = combine(cells, "Combine: sales, all", |cell: crate::cells::SalesCell, measures, give| {
         if cell.window.granularity == Granularity::Day {
             give((), measures);
         }
-    })
-    .arrange_by_self_named("Sales, all")
-    .count_total_core();
+    });
+    let name = "Sales, all";
+    let sums = state.keys(name, sums, None, |sums| sums.arrange_by_self_named(name)).count_total_core();
     with_default(sums.map(move |((), measures)| row(measures)), row(SalesMeasures::default()))
 }

@@ -12,13 +12,15 @@
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Multiply;
+use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use serde::{Deserialize, Serialize};
 
 use crate::measures::VisitMeasures;
 use crate::operators::combine;
 use crate::outputs::View;
 use crate::records::{Activity, Millis, Text};
-use crate::time::{Diff, Granularity, Tick, Window};
+use crate::state::State;
+use crate::time::{DAY, Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
 
 /// What of an event matters to its session, the earliest first.
@@ -90,20 +92,31 @@ impl Visit {
 /// Every session of every day.
 pub fn visits<'scope>(
     activities: VecCollection<'scope, Tick, Activity, Diff>,
+    state: &mut State,
 ) -> VecCollection<'scope, Tick, Visit, Diff> {
     let moments = combine(activities, "Combine: moments", |activity: Activity, difference, give| {
         let day = Granularity::Day.start(activity.timestamp);
         let moment = Moment::of(&activity);
         give(((day, activity.session_id), moment), difference);
     });
+    let end: fn(&(Millis, Text)) -> Millis = |(day, _)| day + DAY;
+    let moments =
+        state.values("Visits: moments", moments, Some(end), |moments| moments.arrange_by_key_named("Visits: moments"));
     moments
-        .reduce_named("Visits", |session: &(Millis, Text), moments, output| {
-            for (moment, count) in moments {
-                assert!(*count > 0, "{moment:?} of {session:?} is there {count} times");
-            }
-            output.push((Visit::of(moments), 1));
-        })
-        .map(|(_session, visit)| visit)
+        .reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<_, _, _, _>, _, _>(
+            "Visits",
+            |session: &(Millis, Text), moments, output| {
+                for (moment, count) in moments {
+                    assert!(*count > 0, "{moment:?} of {session:?} is there {count} times");
+                }
+                output.push((Visit::of(moments), 1));
+            },
+            |vec, key, upds| {
+                vec.clear();
+                vec.extend(upds.drain(..).map(|(visit, tick, count)| ((key.clone(), visit), tick, count)));
+            },
+        )
+        .as_collection(|_session, visit| *visit)
 }
 
 /// What each session adds to the rows of `view`, in the hour and in the day of its first event.

@@ -9,7 +9,7 @@ use tillflow_dataflows::oracle::{self, Facts, RowsByKey};
 use tillflow_dataflows::outputs::{Metric, Row, RowBody, RowKey, Selection, View};
 use tillflow_dataflows::time::{Diff, Granularity, LiveRange, Tick, Window};
 
-use super::{Outcome, Pace, Plan, run};
+use super::{Cut, Outcome, Pace, Plan, run, run_cut};
 
 /// What the oracle says of a plan.
 pub struct Expected {
@@ -45,7 +45,32 @@ pub fn expect(plan: &Plan) -> Expected {
 
 /// Runs a plan and compares it with what is expected: at every tick, and at every tick that an update bears.
 pub fn check(plan: &Plan, expected: &Expected, pace: &Pace) {
-    let Outcome { updates, decisions } = run(plan, pace);
+    compare_run(run(plan, pace), plan, expected, pace);
+}
+
+/// Runs a plan and saves its state at `tick`; then goes on from there with another number of workers. Both runs have to
+/// be what is expected, the second one from its first instant on.
+pub fn check_restart(plan: &Plan, expected: &Expected, tick: Tick, before: &Pace, after: &Pace) {
+    let outcome = run_cut(plan, before, &Cut { from: None, at: Some(tick) });
+    let saved = outcome.saved.clone();
+    compare_run(outcome, plan, expected, before);
+
+    let records = plan.records.iter().filter(|timed| timed.tick > tick).cloned().collect();
+    let rest = Plan { records, ..plan.clone() };
+    let mut rows = expected.rows.clone();
+    let mut rows_after = rows.split_off(&(tick + 1));
+    rows_after.extend(rows.pop_last().map(|(_, rows)| (0, rows)));
+    let of_rest = |(partition, decisions): (&usize, &Vec<Decision>)| {
+        let count = rest.records.iter().filter(|timed| timed.partition == *partition).count();
+        (count > 0).then(|| (*partition, decisions[decisions.len() - count..].to_vec()))
+    };
+    let decisions = expected.decisions.iter().filter_map(of_rest).collect();
+    let outcome = run_cut(&rest, after, &Cut { from: Some(saved), at: None });
+    compare_run(outcome, &rest, &Expected { rows: rows_after, decisions }, after);
+}
+
+fn compare_run(outcome: Outcome, plan: &Plan, expected: &Expected, pace: &Pace) {
+    let Outcome { updates, decisions, .. } = outcome;
     for (partition, expected) in &expected.decisions {
         assert_eq!(&decisions[partition], expected, "the outcomes of partition {:?}", plan.partitions[*partition]);
     }

@@ -7,19 +7,22 @@ pub mod group_bys;
 pub mod log;
 pub mod samples;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use differential_dataflow::input::InputSession;
-use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading};
+use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading, SavedPartition};
 use tillflow_dataflows::assembly::{Settings, assemble};
 use tillflow_dataflows::inputs::{Inputs, PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::oracle::admission::{Given, Record};
 use tillflow_dataflows::outputs::Row;
 use tillflow_dataflows::records::{Activity, Millis, Topic};
+use tillflow_dataflows::state::{Chunk, State};
 use tillflow_dataflows::time::{Diff, Tick};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
@@ -63,12 +66,29 @@ impl Pace {
     }
 }
 
+/// The state of a graph and of its partitions, between two ticks.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    pub chunks: Vec<Chunk>,
+    /// By their place in [`Plan::partitions`].
+    pub partitions: BTreeMap<usize, SavedPartition>,
+}
+
+/// Where a run begins and what it saves.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    pub from: Option<Saved>,
+    /// The tick that is saved.
+    pub at: Option<Tick>,
+}
+
 /// What came of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub updates: Vec<(Row, Tick, Diff)>,
     /// By partition, in offset order.
     pub decisions: BTreeMap<usize, Vec<Decision>>,
+    pub saved: Saved,
 }
 
 /// One worker's inputs.
@@ -134,6 +154,18 @@ impl Owned {
         Owned { id, admission: Partition::new(id.0, id.1, settings), told: None }
     }
 
+    /// One that goes on where another was saved.
+    pub fn restore(saved: &SavedPartition, settings: AdmissionSettings, sessions: &mut Sessions) -> Owned {
+        let emit = &mut |fact| match fact {
+            Fact::Stock(candidate, change) => sessions.stock.update(candidate, change),
+            other => panic!("{other:?} is in the graph already"),
+        };
+        let admission = Partition::restore(saved, settings, emit).expect("what was saved is restored");
+        let mut owned = Owned { id: (saved.topic, saved.number), admission, told: None };
+        owned.tell_clock(sessions);
+        owned
+    }
+
     pub fn take(&mut self, record: &Record, sessions: &mut Sessions) -> Decision {
         let reading = match &record.given {
             Given::Sale(sale) => Reading::Sale(sale.clone()),
@@ -165,13 +197,16 @@ impl Owned {
 
 /// Builds the graph on a worker; `give` gets every update that leaves it.
 ///
-/// Each must leave before its tick is over: that is when an engine commits.
+/// Each must leave before its tick is over: that is when an engine commits. Returns the first tick that is not over.
 pub fn build(
     worker: &mut Worker,
     sessions: &mut Sessions,
     settings: &Settings,
+    state: &mut State,
     mut give: impl FnMut(Row, Tick, Diff) + 'static,
-) {
+) -> Rc<Cell<Option<Tick>>> {
+    let first_open = Rc::new(Cell::new(Some(0)));
+    let told = Rc::clone(&first_open);
     worker.dataflow::<Tick, _, _>(|scope| {
         let inputs = Inputs {
             sales: sessions.sales.to_collection(scope),
@@ -180,7 +215,7 @@ pub fn build(
             clocks: sessions.clocks.to_collection(scope),
             quality: sessions.quality.to_collection(scope),
         };
-        let rows = assemble(inputs, settings);
+        let rows = assemble(inputs, settings, state);
         let mut open = Antichain::from_elem(0);
         rows.inner.sink(Pipeline, "Capture", move |(input, frontier)| {
             input.for_each(|_capability, data| {
@@ -190,8 +225,10 @@ pub fn build(
                 }
             });
             open = frontier.frontier().to_owned();
+            told.set(open.first().copied());
         });
     });
+    first_open
 }
 
 /// Lets the graph end. A worker that fails lets the others fail too.
@@ -217,12 +254,17 @@ impl Drop for Alarm {
 
 /// Runs a plan; partition n belongs to worker n modulo their number.
 pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
-    let (plan, pace) = (Arc::new(plan.clone()), pace.clone());
+    run_cut(plan, pace, &Cut::default())
+}
+
+/// Runs a plan, or a part of it.
+pub fn run_cut(plan: &Plan, pace: &Pace, cut: &Cut) -> Outcome {
+    let (plan, pace, cut) = (Arc::new(plan.clone()), pace.clone(), cut.clone());
     let failed = Arc::new(AtomicBool::new(false));
     let workers = pace.workers;
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
         let alarm = Alarm(failed.clone());
-        work(worker, &plan, &pace, &alarm.0)
+        work(worker, &plan, &pace, &cut, &alarm.0)
     })
     .expect("workers start");
     let mut all = Outcome::default();
@@ -232,6 +274,8 @@ pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
             Ok(outcome) => {
                 all.updates.extend(outcome.updates);
                 all.decisions.extend(outcome.decisions);
+                all.saved.chunks.extend(outcome.saved.chunks);
+                all.saved.partitions.extend(outcome.saved.partitions);
             }
             Err(message) => failures.push(message),
         }
@@ -240,24 +284,44 @@ pub fn run(plan: &Plan, pace: &Pace) -> Outcome {
     all
 }
 
-fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, failed: &AtomicBool) -> Outcome {
+fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &AtomicBool) -> Outcome {
     let mut sessions = Sessions::new();
+    let mut state = State::new();
     let (sender, receiver) = std::sync::mpsc::channel();
-    build(worker, &mut sessions, &plan.graph, move |row, tick, change| {
+    let first_open = build(worker, &mut sessions, &plan.graph, &mut state, move |row, tick, change| {
         sender.send((row, tick, change)).expect("the receiver outlives the graph");
     });
     let ahead = pace.ahead[worker.index() % pace.ahead.len()];
+    let is_mine = |index: &usize| index % worker.peers() == worker.index();
     let mut owned: BTreeMap<usize, Owned> = BTreeMap::new();
     let mut decisions: BTreeMap<usize, Vec<Decision>> = BTreeMap::new();
+    let mut saved = Saved::default();
+    if let Some(from) = &cut.from {
+        for (_, chunk) in from.chunks.iter().enumerate().filter(|(index, _)| is_mine(index)) {
+            state.restore(chunk).expect("the same graph");
+        }
+        for (index, partition) in from.partitions.iter().filter(|(index, _)| is_mine(index)) {
+            owned.insert(*index, Owned::restore(partition, plan.settings, &mut sessions));
+        }
+    }
 
-    let mut mine: Vec<&Timed> =
-        plan.records.iter().filter(|timed| timed.partition % worker.peers() == worker.index()).collect();
+    let mut mine: Vec<&Timed> = plan.records.iter().filter(|timed| is_mine(&timed.partition)).collect();
     mine.sort_by_key(|timed| timed.tick);
+    // Before the first tick after the one that is saved, if that is to come.
+    let mut hold = |next: Option<Tick>, owned: &BTreeMap<usize, Owned>, state: &mut State| {
+        if let Some(at) = cut.at.filter(|at| state.held().is_none() && next.is_none_or(|next| next > *at)) {
+            saved.partitions.extend(owned.iter().map(|(index, owned)| (*index, owned.admission.save())));
+            state.hold(at);
+        }
+    };
     for (turn, records) in mine.chunk_by(|a, b| a.tick == b.tick).enumerate() {
         assert!(!failed.load(Ordering::Relaxed), "another worker failed");
+        hold(Some(records[0].tick), &owned, &mut state);
         sessions.advance_to(records[0].tick);
+        state.advance_to(records[0].tick);
         if turn % ahead.max(1) == 0 {
             worker.step();
+            first_open.get().into_iter().for_each(|tick| state.compact(tick));
         }
         for timed in records {
             let partition = owned
@@ -268,10 +332,26 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, failed: &AtomicBool) -> O
         }
         owned.values_mut().for_each(|partition| partition.tell_clock(&mut sessions));
     }
+    hold(None, &owned, &mut state);
+    if let Some(at) = cut.at {
+        sessions.advance_to(Tick::MAX);
+        state.advance_to(Tick::MAX);
+        let start = Instant::now();
+        while first_open.get().is_some_and(|open| open <= at) {
+            assert!(!failed.load(Ordering::Relaxed), "another worker failed");
+            assert!(start.elapsed() < PATIENCE, "tick {at} is never complete");
+            worker.step_or_park(Some(Duration::from_millis(2)));
+            first_open.get().into_iter().for_each(|tick| state.compact(tick));
+        }
+        for index in 0..state.cuts() {
+            state.save(index, &mut |chunk| saved.chunks.push(chunk));
+        }
+        state.release();
+    }
     sessions.flush();
-    drop(sessions);
+    drop((sessions, state));
     finish(worker, failed);
-    Outcome { updates: receiver.try_iter().collect(), decisions }
+    Outcome { updates: receiver.try_iter().collect(), decisions, saved }
 }
 
 /// Compares a text with a file beside the tests, or writes the file if the environment has `UPDATE_EXPECT=1`.
