@@ -16,7 +16,7 @@ use tillflow::document::{Document, Value};
 use tillflow::engine::{self, EngineOptions};
 use tillflow::source::channel::OwnedRecord;
 use tillflow::source::{Assignment, PartitionInfo, Position, RawRecord, Reader, Source, SourceError};
-use tillflow::store::{Commit, Offsets, Origin, Progress, Store, StoreAddress, StoreError};
+use tillflow::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreAddress, StoreError};
 use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::records::{Sale, Text, Topic};
 use tillflow_dataflows::time::{Granularity, HOUR, MINUTE};
@@ -110,6 +110,10 @@ impl Store for Null {
         Ok((None, None))
     }
 
+    fn fingerprints(&mut self) -> Result<Fingerprints, StoreError> {
+        Ok(Fingerprints::new())
+    }
+
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let progress = Progress {
             epoch: 0,
@@ -153,6 +157,10 @@ impl Store for Watched {
 
     fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError> {
         self.store.peek()
+    }
+
+    fn fingerprints(&mut self) -> Result<Fingerprints, StoreError> {
+        self.store.fingerprints()
     }
 
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
@@ -262,6 +270,7 @@ fn pipeline(partitions: &Arc<[Vec<OwnedRecord>; PARTITIONS]>, workers: usize, st
         timezone: chrono_tz::Tz::UTC,
         instance: String::from("bench"),
         views: tillflow::views::ViewSet::default(),
+        accepted: Vec::new(),
     };
     let begun = Instant::now();
     let source = Arc::new(Log { partitions: Arc::clone(partitions) });

@@ -11,7 +11,7 @@ use mongodb::Client;
 use mongodb::bson::{Bson, Document as BsonDocument, doc};
 use store::{Fixture, all, commit, document, everything, raw, row, text};
 use tillflow::document::{Collection, Value};
-use tillflow::store::{Offsets, Origin, Query, StoreAddress, StoreError, StoreOptions};
+use tillflow::store::{Origin, Query, StoreAddress, StoreError, StoreOptions};
 use tokio::runtime::Runtime;
 
 fn uri() -> String {
@@ -227,7 +227,7 @@ fn survives(guarded: bool, times: i32, data: BsonDocument) -> usize {
     let mut second = commit(2, vec![row("b", 2, 2), row("a", 2, 20)]);
     second.deletes = vec![(Collection::AggregatedData, "gone".into())];
     second.dead_letters = vec![document(Collection::DeadLetters, "sales|0|1", vec![("reason", text("late"))])];
-    second.origin = Some(Origin { offsets: Offsets::new(), configuration: "c".into() });
+    second.origin = Some(Origin { configuration: "c".into(), ..Origin::default() });
     store.commit(&commit(1, vec![row("a", 1, 1), row("gone", 1, 1)])).unwrap();
     {
         let _fail_point = FailPoint::set(&database, times, data);

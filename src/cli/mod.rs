@@ -143,6 +143,7 @@ impl CliError {
             CliError::Engine(EngineError::Store(error))
             | CliError::Verify(VerifyError::Store(error))
             | CliError::Store(error) => store(error),
+            CliError::Engine(EngineError::Settings(_)) => 2,
             CliError::Engine(EngineError::Refused(_)) => 4,
             CliError::Engine(EngineError::Bug(_)) => 70,
             CliError::Generate(error) => error.exit_code(),

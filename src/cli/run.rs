@@ -16,7 +16,7 @@ use super::terminal::StatusLine;
 use crate::engine::{self, EngineOptions};
 use crate::metrics::Metrics;
 use crate::status::{Problem, Status};
-use crate::store::StoreOptions;
+use crate::store::{Acceptance, StoreOptions};
 
 /// The pipeline: source -> dataflow -> store, with the dashboard beside it.
 #[derive(Debug, Args)]
@@ -46,6 +46,12 @@ pub(super) struct RunArgs {
     /// Let raw_data older than this, by event time, go
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     raw_data_ttl: Option<Duration>,
+    /// Go on although these records were never counted and are gone; a start that is refused says the range; repeatable
+    #[arg(long, value_name = "TOPIC/PARTITION:FROM-TO", value_parser = accept_loss)]
+    accept_loss: Vec<Acceptance>,
+    /// Go on although this partition, counted up to the offset NEXT, is gone or was created anew; repeatable
+    #[arg(long, value_name = "TOPIC/PARTITION:NEXT", value_parser = accept_gone)]
+    accept_gone: Vec<Acceptance>,
     /// Serve no pages
     #[arg(long)]
     no_dashboard: bool,
@@ -117,6 +123,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         timezone: args.admission.timezone,
         instance: instance(),
         views,
+        accepted: args.accept_loss.iter().chain(&args.accept_gone).copied().collect(),
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
@@ -133,6 +140,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         "stopped, all committed"
     );
     Ok(())
+}
+
+fn accept_loss(text: &str) -> Result<Acceptance, String> {
+    Acceptance::parse_loss(text).ok_or_else(|| String::from("write it as the refusal has it, like sales/0:100-250"))
+}
+
+fn accept_gone(text: &str) -> Result<Acceptance, String> {
+    Acceptance::parse_gone(text).ok_or_else(|| String::from("write it as the refusal has it, like sales/0:251"))
 }
 
 /// A name for this run that no other has.

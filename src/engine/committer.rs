@@ -3,6 +3,7 @@
 //! It runs on a thread of its own and is the only one that writes to the store. Ticks that wait while a commit is
 //! being made are merged into the next one. While state is being rebuilt it only listens.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use super::worker::Shared;
 use super::{EngineError, Summary, now};
 use crate::document::{Collection, Document, Value};
 use crate::status::{Phase, StatusSnapshot};
-use crate::store::{Commit, Offsets, Origin, Progress, Store};
+use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress, Store};
 
 /// Row changes after which waiting ticks are not merged any further.
 const MERGE_ROWS: usize = 20_000;
@@ -40,7 +41,12 @@ pub(super) struct Committer {
     epoch: u64,
     as_of: Option<Millis>,
     offsets: Offsets,
-    origin: Option<Origin>,
+    origin: Origin,
+    /// Whether the store does not have this origin yet.
+    origin_is_news: bool,
+    /// Whether the origin is to be written even if no record comes.
+    must_commit: bool,
+    fingerprints: Fingerprints,
     alerts: AlertBook,
     /// What has been read again; absent when nothing needs to be, or when that is over.
     rebuild: Option<Rebuild>,
@@ -105,6 +111,9 @@ impl Committer {
             as_of: progress.as_of,
             offsets: plan.committed,
             origin: plan.origin,
+            origin_is_news: plan.origin_is_news,
+            must_commit: !plan.accepted.is_empty(),
+            fingerprints: plan.fingerprints,
             alerts,
             rebuild: plan.rebuild.then(|| Rebuild::new(&plan.assignments)),
             newest: None,
@@ -181,6 +190,10 @@ impl Committer {
         }
         // Nothing new came after the rebuild. One that was broken off says nothing.
         if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
+            if self.must_commit {
+                // What was accepted is in the store when the run says that all is well.
+                self.commit(Merged::default())?;
+            }
             self.end_rebuild()?;
         }
         Ok(())
@@ -253,8 +266,16 @@ impl Committer {
             }
         }
         for consumed in &merged.consumed {
-            let next = self.offsets.entry((consumed.topic, consumed.partition)).or_insert(consumed.next);
+            let place = (consumed.topic, consumed.partition);
+            let next = self.offsets.entry(place).or_insert(consumed.next);
             *next = consumed.next.max(*next);
+            if let Some(crc) = consumed.crc {
+                self.fingerprints.insert(place, Fingerprint { offset: consumed.next - 1, crc });
+            }
+            if let Entry::Vacant(begun) = self.origin.offsets.entry(place) {
+                begun.insert(consumed.start);
+                self.origin_is_news = true;
+            }
             self.newest = self.newest.max(consumed.newest);
         }
         let committed_at = now();
@@ -266,10 +287,12 @@ impl Committer {
             upserts: upserts.into_values().collect(),
             deletes,
             dead_letters: merged.dead_letters.into_iter().map(|letter| dead_letter(letter, epoch)).collect(),
-            origin: self.origin.take(),
+            origin: self.origin_is_news.then(|| self.origin.clone()),
+            fingerprints: self.fingerprints.clone(),
         };
         let begun = Instant::now();
         self.store.commit(&commit)?;
+        (self.origin_is_news, self.must_commit) = (false, false);
         self.epoch = epoch;
         self.as_of = as_of;
         let records: u64 = merged.consumed.iter().flat_map(|consumed| consumed.outcomes).sum();

@@ -2,12 +2,13 @@
 
 use differential_dataflow::input::InputSession;
 use serde::{Deserialize, Serialize};
-use tillflow_dataflows::admission::{Decision, Fact, Partition, Reading};
+use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading};
 use tillflow_dataflows::inputs::{PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 
+use super::fingerprint::LastRecord;
 use super::{EngineOptions, now, shown};
 use crate::codec::{Decoder, Record};
 use crate::document::{Collection, Document, Fields, Value};
@@ -31,8 +32,12 @@ pub(super) struct DeadLetter {
 pub(super) struct Consumed {
     pub(super) topic: Topic,
     pub(super) partition: i32,
+    /// Where the partition was begun.
+    pub(super) start: i64,
     /// The offset after the last record.
     pub(super) next: i64,
+    /// The fingerprint of the last record, if there was one.
+    pub(super) crc: Option<u32>,
     /// How many records had which outcome, by [`Outcome::ALL`]'s order.
     pub(super) outcomes: [u64; Outcome::ALL.len()],
     /// How many dead letters had which reason, by [`Reason::ALL`]'s order.
@@ -123,6 +128,7 @@ impl TickCounts {
 struct Ingested {
     assignment: Assignment,
     admission: Partition,
+    last: LastRecord,
     /// The clock as the graph has it; the outer absence: the partition has given no record yet.
     clock: Option<Option<Millis>>,
     tick: TickCounts,
@@ -132,6 +138,7 @@ struct Ingested {
 pub(super) struct Ingest {
     decoder: Decoder,
     partitions: Vec<Ingested>,
+    admission: AdmissionSettings,
     /// Below these offsets `raw_data` has been written by an earlier run.
     committed: Vec<i64>,
     raw_data: bool,
@@ -141,22 +148,46 @@ pub(super) struct Ingest {
 
 impl Ingest {
     pub(super) fn new(options: &EngineOptions, assignments: &[Assignment], committed: Vec<i64>) -> Ingest {
-        let partitions = assignments
-            .iter()
-            .map(|assignment| Ingested {
-                assignment: *assignment,
-                admission: Partition::new(assignment.topic, assignment.partition, options.admission),
-                clock: None,
-                tick: TickCounts::EMPTY,
-            })
-            .collect();
-        Ingest {
+        let mut ingest = Ingest {
             decoder: Decoder::new(options.timezone),
-            partitions,
-            committed,
+            partitions: Vec::new(),
+            admission: options.admission,
+            committed: Vec::new(),
             raw_data: options.raw_data,
             begun: now(),
+        };
+        for (assignment, committed) in assignments.iter().zip(committed) {
+            ingest.add(*assignment, committed);
         }
+        ingest
+    }
+
+    /// Takes one more partition, which becomes the last.
+    pub(super) fn add(&mut self, assignment: Assignment, committed: i64) {
+        self.partitions.push(Ingested {
+            assignment,
+            admission: Partition::new(assignment.topic, assignment.partition, self.admission),
+            last: LastRecord::default(),
+            clock: None,
+            tick: TickCounts::EMPTY,
+        });
+        self.committed.push(committed);
+    }
+
+    /// What there is to note of a partition that has given nothing yet, so that the store knows of it.
+    pub(super) fn begin(&self, assignment: Assignment) -> Note {
+        Note::Consumed(Box::new(Consumed {
+            topic: assignment.topic,
+            partition: assignment.partition,
+            start: assignment.start,
+            next: assignment.start,
+            crc: None,
+            outcomes: [0; Outcome::ALL.len()],
+            reasons: [0; Reason::ALL.len()],
+            newest: None,
+            begun: self.begun,
+            ages: Vec::new(),
+        }))
     }
 
     /// Takes the next record of the `index`th partition.
@@ -170,6 +201,7 @@ impl Ingest {
     ) {
         let partition = &mut self.partitions[index];
         let Assignment { topic, partition: number, .. } = partition.assignment;
+        partition.last.remember(record);
         let mut detail = None;
         let mut event_time = None;
         let reading = match record.value {
@@ -224,7 +256,7 @@ impl Ingest {
     /// Closes the tick: gives the graph the clocks and counts that changed, and notes the offsets.
     pub(super) fn close_tick(&mut self, inputs: &mut Inputs, notes: &mut Vec<Note>) {
         for partition in &mut self.partitions {
-            let Assignment { topic, partition: number, .. } = partition.assignment;
+            let Assignment { topic, partition: number, start } = partition.assignment;
             let tick = std::mem::replace(&mut partition.tick, TickCounts::EMPTY);
             let Some(next) = tick.next else { continue };
             let clock = Some(partition.admission.clock());
@@ -242,7 +274,9 @@ impl Ingest {
             notes.push(Note::Consumed(Box::new(Consumed {
                 topic,
                 partition: number,
+                start,
                 next,
+                crc: Some(partition.last.crc()),
                 outcomes: tick.outcomes,
                 reasons: tick.reasons,
                 newest: tick.newest,

@@ -13,12 +13,14 @@ mod alerts;
 mod committer;
 mod documents;
 mod drain;
+mod fingerprint;
 mod ingest;
 mod plan;
 mod rebuild;
 mod state_sizes;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,12 +35,13 @@ use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{Phase, Status};
-use crate::store::{Store, StoreError};
+use crate::store::{Acceptance, Fingerprints, Store, StoreError};
 use crate::views::ViewSet;
 
 pub use self::documents::{document, document_id};
 
 use self::committer::Committer;
+use self::plan::{Circumstances, Left};
 use self::worker::{Channels, Gate, Shared};
 
 /// How the pipeline runs.
@@ -60,6 +63,8 @@ pub struct EngineOptions {
     pub instance: String,
     /// What is maintained.
     pub views: ViewSet,
+    /// What the user accepts as lost.
+    pub accepted: Vec<Acceptance>,
 }
 
 impl EngineOptions {
@@ -96,6 +101,9 @@ pub enum EngineError {
     /// Going on would lose or falsify data; the text says what, and what accepts it (exit code 4).
     #[error("{0}")]
     Refused(String),
+    /// What was accepted as lost is not what is lost (exit code 2).
+    #[error("{0}")]
+    Settings(String),
     /// A bug of tillflow (exit code 70).
     #[error("{0}")]
     Bug(String),
@@ -128,12 +136,33 @@ pub fn run(
     let configuration = options.configuration(source.as_ref());
     // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken.
     let (found, origin) = store.peek()?;
-    if let Some(found) = found {
-        plan::plan(&partitions, &found, origin.as_ref(), &configuration)?;
+    let (mut others, mut fingerprints) = (BTreeSet::new(), Fingerprints::new());
+    if let Some(found) = &found {
+        fingerprints = fingerprint::counted(store.fingerprints()?, &found.offsets);
+        others = fingerprint::find_other_records(source.as_ref(), &partitions, &fingerprints)?;
+    }
+    let lineage = format!("{:032x}", rand::random::<u128>());
+    let circumstances = Circumstances {
+        partitions: &partitions,
+        others: &others,
+        configuration: &configuration,
+        accepted: &options.accepted,
+        instance: &options.instance,
+        lineage: &lineage,
+        now: now(),
+    };
+    if let Some(progress) = &found {
+        plan::plan(Left { progress, origin: origin.as_ref(), fingerprints: &fingerprints }, circumstances)?;
     }
     let (progress, origin) = store.acquire(&options.instance)?;
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
-    let plan = plan::plan(&partitions, &progress, origin.as_ref(), &configuration)?;
+    // Another instance may have committed since.
+    let fingerprints = store.fingerprints()?;
+    let left = Left { progress: &progress, origin: origin.as_ref(), fingerprints: &fingerprints };
+    let plan = plan::plan(left, circumstances)?;
+    for accepted in &plan.accepted {
+        tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);
+    }
     let alerts = alerts::AlertBook::load(store.alerts()?)?;
     status.update(|status| {
         status.epoch = progress.epoch;

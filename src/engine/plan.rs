@@ -1,11 +1,17 @@
 //! Where each partition is begun, and when beginning would lose or falsify data.
+//!
+//! What a user may reasonably accept is refused with the flag that accepts it. A loss can be accepted where the numbers
+//! stay what they say they are without the records that are gone; where they are needed to know the numbers again,
+//! nothing can be accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::EngineError;
+use tillflow_dataflows::records::{Millis, Topic};
+
+use super::{EngineError, fingerprint, shown};
 use crate::configuration::Configuration;
 use crate::source::{Assignment, PartitionInfo};
-use crate::store::{Offsets, Origin, Progress};
+use crate::store::{Acceptance, Accepted, Fingerprints, Offsets, Origin, Progress};
 
 /// What to read, and what of it is committed already.
 #[derive(Clone, Debug)]
@@ -16,141 +22,264 @@ pub(super) struct Plan {
     pub(super) rebuild: bool,
     /// The store's offsets; every partition of `assignments` has one.
     pub(super) committed: Offsets,
-    /// The origin to write with the next commit, if it is news.
-    pub(super) origin: Option<Origin>,
+    /// The last counted records.
+    pub(super) fingerprints: Fingerprints,
+    /// The store's origin from now on.
+    pub(super) origin: Origin,
+    /// Whether the store has another one, so that this one is to be written with the next commit.
+    pub(super) origin_is_news: bool,
+    /// What this run accepts that the store does not know of yet.
+    pub(super) accepted: Vec<Accepted>,
 }
 
-/// Plans a run over `partitions`, for a store that was left at `progress`.
-pub(super) fn plan(
-    partitions: &[PartitionInfo],
-    progress: &Progress,
-    origin: Option<&Origin>,
-    configuration: &Configuration,
-) -> Result<Plan, EngineError> {
+/// What a plan is made of beside what the store holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances<'a> {
+    /// What the source has.
+    pub(super) partitions: &'a [PartitionInfo],
+    /// The partitions that have another record where the last counted one was.
+    pub(super) others: &'a BTreeSet<(Topic, i32)>,
+    /// The settings of this run.
+    pub(super) configuration: &'a Configuration,
+    /// What its user accepts.
+    pub(super) accepted: &'a [Acceptance],
+    /// Its name.
+    pub(super) instance: &'a str,
+    /// The name of the store's history, if it has none yet.
+    pub(super) lineage: &'a str,
+    /// The time, for what is accepted.
+    pub(super) now: Millis,
+}
+
+/// What the store holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left<'a> {
+    pub(super) progress: &'a Progress,
+    pub(super) origin: Option<&'a Origin>,
+    pub(super) fingerprints: &'a Fingerprints,
+}
+
+/// What stands in the way of one partition.
+enum Obstacle {
+    /// Nothing helps but what the words say.
+    Final(String),
+    /// The flag helps.
+    Acceptable(String, Acceptance),
+}
+
+/// Plans a run over what the source has, for a store as it was left.
+pub(super) fn plan(left: Left<'_>, circumstances: Circumstances<'_>) -> Result<Plan, EngineError> {
+    let Circumstances { partitions, configuration, instance, lineage, now, .. } = circumstances;
     let found: BTreeMap<_, _> = partitions.iter().map(|info| ((info.topic, info.partition), info)).collect();
-    let rebuild = progress.epoch > 0;
-    if rebuild {
-        let Some(origin) = origin else {
+    let Progress { epoch, offsets: counted, .. } = left.progress;
+    let rebuild = *epoch > 0;
+    let mut origin = match left.origin {
+        Some(origin) => origin.clone(),
+        None if rebuild => {
             return Err(EngineError::Refused(String::from(
                 "the store has progress but no record of where it began, so its numbers cannot be continued: use an \
                  empty store (another --database or SQLite file)",
             )));
-        };
-        let differences = match Configuration::parse(&origin.configuration) {
-            Err(unknown) => vec![format!("this version does not understand the store's settings: {unknown}")],
-            Ok(store) => {
-                let mut differences = configuration.differences(&store);
-                if store.source != configuration.source {
-                    let (theirs, ours) = (store.source, &configuration.source);
-                    differences.insert(0, format!("--source: the store has {theirs}, this run {ours}"));
+        }
+        None => Origin::default(),
+    };
+    let mut committed = Offsets::new();
+    let mut accepted = Vec::new();
+    if rebuild {
+        check_configuration(&origin, configuration)?;
+        check_acceptances(&origin)?;
+        let obstacles = counted.iter().filter_map(|(place, next)| {
+            let info = found.get(place).copied();
+            Some((*place, obstacle(*place, *next, begun(&origin, *place), info, circumstances.others)?))
+        });
+        let obstacles: Vec<_> = obstacles.collect();
+        for used in settle(&obstacles, &origin, circumstances.accepted)? {
+            let place = used.place();
+            accepted.push(Accepted { what: used, at: now, by: instance.to_owned(), begun: begun(&origin, place) });
+        }
+        committed.clone_from(counted);
+        for Accepted { what, begun, .. } in &accepted {
+            let place = what.place();
+            match found.get(&place) {
+                Some(info) => {
+                    let next = committed.insert(place, info.low);
+                    // What is counted stays counted from where it began; without any it begins here.
+                    if next == Some(*begun) || matches!(what, Acceptance::Gone { .. }) {
+                        origin.offsets.insert(place, info.low);
+                    }
                 }
-                differences
-            }
-        };
-        if !differences.is_empty() {
-            return Err(EngineError::Refused(format!(
-                "the store was filled with other settings, and its numbers would mix two meanings: {}. Run with the \
-                 store's settings, or use an empty store (another --database or SQLite file)",
-                differences.join("; ")
-            )));
-        }
-        for ((topic, partition), next) in &progress.offsets {
-            let place = format!("{} partition {partition}", topic.name());
-            let Some(info) = found.get(&(*topic, *partition)) else {
-                return Err(EngineError::Refused(format!(
-                    "{place} is gone, but the store counts its records below offset {next}: restore the topic, or \
-                     use an empty store"
-                )));
-            };
-            let begun = origin.offsets.get(&(*topic, *partition)).copied().unwrap_or(0);
-            if info.low > begun && *next > begun {
-                return Err(EngineError::Refused(format!(
-                    "{place}: offsets {begun} to {} are no longer there, and the state behind the store's numbers is \
-                     rebuilt from them: keep the topic's records longer (retention.ms, retention.bytes), or use an \
-                     empty store",
-                    info.low - 1
-                )));
-            }
-            if info.high.is_some_and(|high| high < *next) {
-                return Err(EngineError::Refused(format!(
-                    "{place} ends before offset {next}, up to which the store counts it: the topic was truncated or \
-                     created anew. Restore it, or use an empty store"
-                )));
+                // When it comes back it is a new one.
+                None => {
+                    committed.remove(&place);
+                    origin.offsets.remove(&place);
+                }
             }
         }
+        origin.accepted.extend(accepted.iter().cloned());
+    } else if let Some(acceptance) = circumstances.accepted.first() {
+        return Err(EngineError::Settings(format!(
+            "{acceptance} does not fit: nothing is counted yet, so nothing can be lost; leave it out"
+        )));
     }
 
-    let mut starts = origin.map(|origin| origin.offsets.clone()).unwrap_or_default();
-    let mut committed = Offsets::new();
     let mut assignments = Vec::new();
     for (key, info) in &found {
-        let start = *starts.entry(*key).or_insert(info.low);
-        committed.insert(*key, progress.offsets.get(key).copied().unwrap_or(start));
+        let start = *origin.offsets.entry(*key).or_insert(info.low);
+        committed.entry(*key).or_insert(start);
         assignments.push(Assignment { topic: key.0, partition: key.1, start });
     }
-    let planned = Origin { offsets: starts, configuration: configuration.text() };
-    let origin = (origin != Some(&planned)).then_some(planned);
-    Ok(Plan { assignments, rebuild, committed, origin })
+    origin.configuration = configuration.text();
+    if origin.lineage.is_empty() {
+        origin.lineage = lineage.to_owned();
+    }
+    Ok(Plan {
+        assignments,
+        rebuild,
+        fingerprints: fingerprint::counted(left.fingerprints.clone(), &committed),
+        committed,
+        origin_is_news: left.origin != Some(&origin),
+        origin,
+        accepted,
+    })
+}
+
+/// Where the state behind a partition's numbers begins: records from there on are read again.
+fn begun(origin: &Origin, place: (Topic, i32)) -> i64 {
+    origin.offsets.get(&place).copied().unwrap_or(0)
+}
+
+fn check_configuration(origin: &Origin, configuration: &Configuration) -> Result<(), EngineError> {
+    let differences = match Configuration::parse(&origin.configuration) {
+        Err(unknown) => vec![format!("this version does not understand the store's settings: {unknown}")],
+        Ok(store) => {
+            let mut differences = configuration.differences(&store);
+            if store.source != configuration.source {
+                let (theirs, ours) = (store.source, &configuration.source);
+                differences.insert(0, format!("--source: the store has {theirs}, this run {ours}"));
+            }
+            differences
+        }
+    };
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Refused(format!(
+        "the store was filled with other settings, and its numbers would mix two meanings: {}. Run with the store's \
+         settings, or use an empty store (another --database or SQLite file)",
+        differences.join("; ")
+    )))
+}
+
+/// Refuses where numbers stand in the store that no source has the records of any more.
+fn check_acceptances(origin: &Origin) -> Result<(), EngineError> {
+    match origin.accepted.iter().find(|accepted| accepted.cannot_be_read_again()) {
+        None => Ok(()),
+        Some(Accepted { what, at, .. }) => Err(EngineError::Refused(format!(
+            "the store goes on from records that are gone ({what}, accepted at {}), and the state behind its numbers \
+             would have to be rebuilt from them: use an empty store (another --database or SQLite file)",
+            shown(Some(*at))
+        ))),
+    }
+}
+
+/// Whether a partition that the store knows can be read on; if not, what is in the way.
+fn obstacle(
+    place: (Topic, i32),
+    next: i64,
+    begun: i64,
+    info: Option<&PartitionInfo>,
+    others: &BTreeSet<(Topic, i32)>,
+) -> Option<Obstacle> {
+    let (topic, partition) = place;
+    let words = format!("{} partition {partition}", topic.name());
+    let is_counted = next > begun;
+    let gone = |what: String| {
+        Some(match is_counted {
+            true => Obstacle::Final(format!(
+                "{words} {what}, and the state behind the store's numbers is rebuilt from offsets {begun} to {}: \
+                 restore the topic, or use an empty store (another --database or SQLite file)",
+                next - 1
+            )),
+            false => Obstacle::Acceptable(
+                format!("{words} {what}; the store would go on from its offset {next}, and counts nothing of it"),
+                Acceptance::Gone { topic, partition, next },
+            ),
+        })
+    };
+    let Some(info) = info else { return gone(String::from("is gone")) };
+    if let Some(high) = info.high.filter(|high| *high < next) {
+        return gone(format!(
+            "ends before offset {next}, up to which the store counts it (at {high}): the topic was truncated or \
+             created anew"
+        ));
+    }
+    if others.contains(&place) {
+        return gone(format!(
+            "has other records than those which the store counts below offset {next}: the topic was created anew, or \
+             truncated and written again"
+        ));
+    }
+    if is_counted && info.low > begun {
+        return Some(Obstacle::Final(format!(
+            "{words}: offsets {begun} to {} are no longer there, and the state behind the store's numbers is rebuilt \
+             from them: keep the topic's records longer (retention.ms, retention.bytes), or use an empty store",
+            info.low - 1
+        )));
+    }
+    (info.low > next).then(|| {
+        let (from, to) = (next, info.low - 1);
+        Obstacle::Acceptable(
+            format!("{words}: offsets {from} to {to} were never counted and are no longer there"),
+            Acceptance::Loss { topic, partition, from, to },
+        )
+    })
+}
+
+/// Which of the flags are used. Refused unless they accept everything that is in the way, and each of them something.
+fn settle(
+    obstacles: &[((Topic, i32), Obstacle)],
+    origin: &Origin,
+    flags: &[Acceptance],
+) -> Result<Vec<Acceptance>, EngineError> {
+    let finals: Vec<&str> = obstacles
+        .iter()
+        .filter_map(|(_, obstacle)| match obstacle {
+            Obstacle::Final(words) => Some(words.as_str()),
+            Obstacle::Acceptable(..) => None,
+        })
+        .collect();
+    if !finals.is_empty() {
+        return Err(EngineError::Refused(finals.join("; ")));
+    }
+    let acceptable = || {
+        obstacles.iter().filter_map(|(place, obstacle)| match obstacle {
+            Obstacle::Acceptable(words, flag) => Some((*place, words, *flag)),
+            Obstacle::Final(_) => None,
+        })
+    };
+    for flag in flags {
+        // One that was used before is left on a command line that is started again and again.
+        if origin.accepted.iter().any(|known| known.what == *flag) || acceptable().any(|(.., fits)| fits == *flag) {
+            continue;
+        }
+        let instead = acceptable().find(|(place, ..)| *place == flag.place());
+        return Err(EngineError::Settings(match instead {
+            Some((_, words, fits)) => format!("{flag} does not fit: {words}; what accepts exactly this is {fits}"),
+            None => format!("{flag} does not fit: no such records are missing; leave it out"),
+        }));
+    }
+    let missing: Vec<_> = acceptable().filter(|(.., flag)| !flags.contains(flag)).collect();
+    if missing.is_empty() {
+        return Ok(acceptable().map(|(.., flag)| flag).collect());
+    }
+    let words: Vec<&str> = missing.iter().map(|(_, words, _)| words.as_str()).collect();
+    let flags: Vec<String> = missing.iter().map(|(.., flag)| flag.to_string()).collect();
+    Err(EngineError::Refused(format!(
+        "{}. Restore the topic, or accept this, which the store then remembers, with {}",
+        words.join("; "),
+        flags.join(" ")
+    )))
 }
 
 #[cfg(test)]
-mod tests {
-    use tillflow_dataflows::records::Topic;
-
-    use super::*;
-
-    fn info(low: i64, high: i64) -> PartitionInfo {
-        PartitionInfo { topic: Topic::Sales, partition: 0, low, high: Some(high) }
-    }
-
-    fn progress(epoch: u64, next: i64) -> Progress {
-        Progress {
-            epoch,
-            as_of: None,
-            offsets: Offsets::from([((Topic::Sales, 0), next)]),
-            committed_at: None,
-            instance: String::new(),
-            fence: 1,
-        }
-    }
-
-    fn configuration(source: &str) -> Configuration {
-        Configuration { source: source.into(), timezone: "UTC".into(), ..Configuration::default() }
-    }
-
-    fn origin(start: i64) -> Origin {
-        Origin { offsets: Offsets::from([((Topic::Sales, 0), start)]), configuration: configuration("kafka").text() }
-    }
-
-    #[test]
-    fn a_first_run_begins_at_what_is_there() {
-        let empty = Progress { offsets: Offsets::new(), ..progress(0, 0) };
-        let plan = plan(&[info(7, 9)], &empty, None, &configuration("kafka")).unwrap();
-        assert_eq!(plan.assignments[0].start, 7);
-        assert_eq!(plan.committed[&(Topic::Sales, 0)], 7);
-        assert!(!plan.rebuild && plan.origin.is_some());
-    }
-
-    #[test]
-    fn a_later_run_reads_again_from_where_the_first_began() {
-        let plan = plan(&[info(7, 99)], &progress(3, 50), Some(&origin(7)), &configuration("kafka")).unwrap();
-        assert_eq!((plan.assignments[0].start, plan.committed[&(Topic::Sales, 0)]), (7, 50));
-        assert!(plan.rebuild && plan.origin.is_none());
-    }
-
-    #[test]
-    fn what_would_lose_or_falsify_is_refused() {
-        let other_views = Configuration { views: Some(Vec::new()), ..configuration("kafka") };
-        let cases: [(&[PartitionInfo], Configuration, &str); 5] = [
-            (&[info(8, 99)], configuration("kafka"), "no longer there"),
-            (&[info(7, 49)], configuration("kafka"), "truncated"),
-            (&[], configuration("kafka"), "is gone"),
-            (&[info(7, 99)], configuration("other"), "--source: the store has kafka, this run other"),
-            (&[info(7, 99)], other_views, "--views: the store has all"),
-        ];
-        for (partitions, configuration, words) in cases {
-            let error = plan(partitions, &progress(3, 50), Some(&origin(7)), &configuration).unwrap_err();
-            assert!(matches!(&error, EngineError::Refused(text) if text.contains(words)), "{error}");
-        }
-    }
-}
+mod tests;

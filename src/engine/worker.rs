@@ -20,7 +20,7 @@ use super::ingest::{Ingest, Inputs, Note};
 use super::{EngineError, EngineOptions, now, state_sizes};
 use crate::document::Document;
 use crate::metrics::Metrics;
-use crate::source::{Assignment, Reader, Source};
+use crate::source::{Assignment, PartitionInfo, Reader, Source};
 use crate::status::{PartitionStatus, Problem, Status};
 
 /// Records read between two looks at the graph, at most.
@@ -221,6 +221,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         assignments,
         committed,
         ends,
+        added: 0,
         inputs,
         notes_input,
         raw,
@@ -235,6 +236,12 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         Err(error) => shared.fail(error),
     }
     end(worker, shared);
+}
+
+/// The worker that reads a partition which came after the start. It follows from the partition alone, so that workers
+/// agree in whatever order they hear of several.
+fn owner(info: &PartitionInfo, workers: usize) -> usize {
+    (info.topic as usize + usize::try_from(info.partition).unwrap_or(0)) % workers
 }
 
 /// Lets the graph finish, or drops it when the run has failed.
@@ -257,7 +264,10 @@ struct Reading {
     ingest: Ingest,
     assignments: Vec<Assignment>,
     committed: Vec<i64>,
+    /// Of the partitions that were there at the start.
     ends: Vec<Option<i64>>,
+    /// How many partitions that came later have been looked at.
+    added: usize,
     inputs: Inputs,
     notes_input: NotesInput,
     raw: Option<Sender<Vec<Document>>>,
@@ -283,6 +293,9 @@ impl Reading {
             let mut notes = Vec::new();
             // Decided by this tick alone: a gate that opens meanwhile opens for later ticks.
             let waiting = !rebuilding && self.shared.gate.opened().is_none_or(|last| tick <= last);
+            if !rebuilding && !waiting {
+                self.take_up_added(worker, &mut notes)?;
+            }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
                 let throttled = waiting || !self.send_raw() || self.shared.pending.is_full() || self.is_ahead(tick);
                 let read = match throttled {
@@ -338,6 +351,26 @@ impl Reading {
     fn open(&mut self, tick: Tick) {
         self.inputs.advance_to(tick);
         self.notes_input.advance_to(tick);
+    }
+
+    /// Takes up those of the partitions that came since the start that are this worker's. All of it is in the notes of
+    /// a tick, so that the store knows where a partition was begun before it counts anything of it.
+    fn take_up_added(&mut self, worker: &Worker, notes: &mut Vec<Note>) -> Result<(), EngineError> {
+        for info in self.shared.source.added(self.added) {
+            self.added += 1;
+            if owner(&info, worker.peers()) != worker.index() {
+                continue;
+            }
+            let PartitionInfo { topic, partition, low: start, .. } = info;
+            let assignment = Assignment { topic, partition, start };
+            self.reader.add(assignment)?;
+            self.ingest.add(assignment, start);
+            self.assignments.push(assignment);
+            self.committed.push(start);
+            notes.push(self.ingest.begin(assignment));
+            tracing::info!(topic = topic.name(), partition, offset = start, "a new partition is read from now on");
+        }
+        Ok(())
     }
 
     /// Whether the graph is so far behind that reading more would only fill memory.

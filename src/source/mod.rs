@@ -6,10 +6,13 @@
 
 pub mod channel;
 pub mod kafka;
+mod look;
 pub mod memory;
 pub mod ndjson;
 
 use tillflow_dataflows::records::{Millis, Topic};
+
+use self::channel::OwnedRecord;
 
 /// One record as it came.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +88,17 @@ pub trait Source: Send + Sync {
     /// A reader of `assignments`, for the calling thread alone, which it unparks when there is something to read.
     fn open(&self, assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError>;
 
+    /// The record at each place's start, absent where there is none: what a start needs to know before it may read on.
+    fn records_at(&self, places: &[Assignment]) -> Result<Vec<Option<OwnedRecord>>, SourceError> {
+        look::records_at(self.open(places)?.as_mut(), places)
+    }
+
+    /// Partitions that came after [`Source::discover`], in the order in which they were noticed, less the first `known`
+    /// of them. Those given once are given again in the same order.
+    fn added(&self, _known: usize) -> Vec<PartitionInfo> {
+        Vec::new()
+    }
+
     /// Tells the outside how far records are committed, for lag tools alone; never read back.
     fn committed(&self, _offsets: &crate::store::Offsets) {}
 }
@@ -104,6 +118,16 @@ pub trait Reader {
 
     /// How far the `index`th assignment is read.
     fn position(&self, index: usize) -> Position;
+
+    /// Begins to read one more partition, which becomes the last; the others are read on meanwhile. Only for what
+    /// [`Source::added`] gave.
+    fn add(&mut self, assignment: Assignment) -> Result<(), SourceError> {
+        let Assignment { topic, partition, .. } = assignment;
+        Err(SourceError::Unavailable(format!(
+            "reading {} partition {partition}: this source cannot take up a partition while it is read; start again",
+            topic.name()
+        )))
+    }
 
     /// Serves events that belong to no partition; to be called a few times a second. What is returned is wrong at
     /// the moment, and the reader goes on trying.

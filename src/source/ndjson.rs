@@ -207,6 +207,26 @@ impl Source for NdjsonSource {
         }
         Ok(Box::new(ChannelReader::new(queues, false)))
     }
+
+    /// One pass over each file, where readers would make one for each partition.
+    fn records_at(&self, places: &[Assignment]) -> Result<Vec<Option<OwnedRecord>>, SourceError> {
+        let mut found = vec![None; places.len()];
+        for topic in Topic::ALL {
+            let of_topic = places.iter().enumerate().filter(|(_, place)| place.topic == topic);
+            let mut wanted: HashMap<(i32, i64), usize> =
+                of_topic.map(|(index, place)| ((place.partition, place.start), index)).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            self.scan(topic, |partition, record| {
+                if let Some(index) = wanted.remove(&(partition, record.offset)) {
+                    found[index] = Some(record);
+                }
+                Ok(!wanted.is_empty())
+            })?;
+        }
+        Ok(found)
+    }
 }
 
 impl NdjsonSource {

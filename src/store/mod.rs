@@ -5,6 +5,7 @@
 //!
 //! This module never interprets a document beyond the fields it indexes and queries by.
 
+mod accepted;
 mod address;
 mod mongodb;
 mod query;
@@ -18,11 +19,24 @@ use tillflow_dataflows::records::{Millis, Topic};
 
 use crate::document::{Collection, Document};
 
+pub use self::accepted::{Acceptance, Accepted};
 pub use self::address::{AddressError, StoreAddress, StoreOptions};
 pub use self::retry::Report;
 
 /// Next offset to read, by topic and partition.
 pub type Offsets = BTreeMap<(Topic, i32), i64>;
+
+/// A record that was consumed, so that it is known again: a topic that was created anew has another one in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint {
+    /// Its offset.
+    pub offset: i64,
+    /// CRC-32 of its key, value and Kafka timestamp.
+    pub crc: u32,
+}
+
+/// The last consumed record of each partition that has given one.
+pub type Fingerprints = BTreeMap<(Topic, i32), Fingerprint>;
 
 /// What `pipeline_state`'s `progress` says: the instant that every number in the store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +56,21 @@ pub struct Progress {
 }
 
 /// What a store's state was built from: the document `origin` of `pipeline_state`, written with the first commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// Where each partition was begun.
     pub offsets: Offsets,
     /// The source and every setting that decides a record's outcome or a row's content, as one line of text.
     pub configuration: String,
+    /// A random name of this store's history: what belongs to it is told by it from what belongs to another. Empty in a
+    /// store of an older version until its next commit.
+    pub lineage: String,
+    /// What was accepted as lost, in the order of time.
+    pub accepted: Vec<Accepted>,
 }
 
 /// Everything that one epoch changes. Writing it twice is the same as writing it once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// The epoch that follows; greater than the stored one.
     pub epoch: u64,
@@ -67,8 +86,10 @@ pub struct Commit {
     pub deletes: Vec<(Collection, String)>,
     /// Dead letters to insert; an `_id` that is there already is left alone.
     pub dead_letters: Vec<Document>,
-    /// Present when the origin changes (the first commit, or a new partition).
+    /// Present when the origin changes (the first commit, a new partition, or a loss that was accepted).
     pub origin: Option<Origin>,
+    /// The last consumed record of every partition below `offsets`. Where there is none, those in the store stay.
+    pub fingerprints: Fingerprints,
 }
 
 /// Why a store did not do what it was asked.
@@ -94,6 +115,10 @@ pub trait Store: Send {
 
     /// The progress and origin found, taking nothing: what a start needs to know before it may take the fence.
     fn peek(&mut self) -> Result<(Option<Progress>, Option<Origin>), StoreError>;
+
+    /// The last consumed records as they were committed; none in a store of an older version. Without transactions a
+    /// crash can leave some of them at or above the offsets of `progress`.
+    fn fingerprints(&mut self) -> Result<Fingerprints, StoreError>;
 
     /// Takes the fence for `instance`: raises it by one, and returns the progress and origin found. From here on
     /// an instance that held the fence before gets [`StoreError::Fenced`] from every commit.

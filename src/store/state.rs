@@ -1,14 +1,18 @@
-//! `pipeline_state` as documents: what `progress` and `origin` look like in either store.
+//! `pipeline_state` as documents: what `progress`, `origin` and `fingerprints` look like in either store.
+
+use std::collections::BTreeMap;
 
 use tillflow_dataflows::records::Topic;
 
-use super::{Offsets, Origin, Progress, StoreError};
+use super::{Acceptance, Accepted, Fingerprint, Fingerprints, Offsets, Origin, Progress, StoreError};
 use crate::document::{Collection, Document, Fields, Value};
 
 /// The `_id` of the progress document.
 pub(super) const PROGRESS: &str = "progress";
 /// The `_id` of the origin document.
 pub(super) const ORIGIN: &str = "origin";
+/// The `_id` of the document with the last consumed records.
+pub(super) const FINGERPRINTS: &str = "fingerprints";
 
 /// What an instance holds: its fence, and the epoch that it found or committed last.
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +82,25 @@ pub(super) fn progress_from(document: &Document) -> Result<Progress, StoreError>
 }
 
 pub(super) fn origin_document(origin: &Origin) -> Document {
-    let fields = vec![
+    let mut fields: Fields = vec![
         ("offsets".into(), offsets_to_value(&origin.offsets)),
         ("configuration".into(), Value::Text(origin.configuration.clone())),
     ];
+    if !origin.lineage.is_empty() {
+        fields.push(("lineage".into(), Value::Text(origin.lineage.clone())));
+    }
+    if !origin.accepted.is_empty() {
+        let accepted = origin.accepted.iter().map(|Accepted { what, at, by, begun }| {
+            Value::Document(vec![
+                ("what".into(), Value::Text(what.to_string())),
+                // Not a time: inside a list, SQLite would not tell it from a number.
+                ("at_ms".into(), Value::Int(*at)),
+                ("by".into(), Value::Text(by.clone())),
+                ("begun".into(), Value::Int(*begun)),
+            ])
+        });
+        fields.push(("accepted".into(), Value::List(accepted.collect())));
+    }
     Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields }
 }
 
@@ -89,14 +108,76 @@ pub(super) fn origin_from(document: &Document) -> Result<Origin, StoreError> {
     let Some(Value::Text(configuration)) = document.get("configuration") else {
         return Err(unreadable(document, "configuration"));
     };
-    Ok(Origin { offsets: offsets_from(document)?, configuration: configuration.clone() })
+    let lineage = match document.get("lineage") {
+        Some(Value::Text(lineage)) => lineage.clone(),
+        None => String::new(),
+        Some(_) => return Err(unreadable(document, "lineage")),
+    };
+    let accepted = match document.get("accepted") {
+        Some(Value::List(accepted)) => accepted
+            .iter()
+            .map(accepted_from)
+            .collect::<Option<Vec<Accepted>>>()
+            .ok_or_else(|| unreadable(document, "accepted"))?,
+        None => Vec::new(),
+        Some(_) => return Err(unreadable(document, "accepted")),
+    };
+    Ok(Origin { offsets: offsets_from(document)?, configuration: configuration.clone(), lineage, accepted })
+}
+
+fn accepted_from(value: &Value) -> Option<Accepted> {
+    let Value::Document(fields) = value else { return None };
+    let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value);
+    let (Some(Value::Text(what)), Some(Value::Int(at)), Some(Value::Text(by)), Some(Value::Int(begun))) =
+        (field("what"), field("at_ms"), field("by"), field("begun"))
+    else {
+        return None;
+    };
+    Some(Accepted { what: Acceptance::parse(what)?, at: *at, by: by.clone(), begun: *begun })
+}
+
+pub(super) fn fingerprints_document(fingerprints: &Fingerprints, epoch: u64) -> Result<Document, StoreError> {
+    let of_partition = |fingerprint: &Fingerprint| {
+        Value::Document(vec![
+            ("offset".into(), Value::Int(fingerprint.offset)),
+            ("crc".into(), Value::Int(i64::from(fingerprint.crc))),
+        ])
+    };
+    let fields = vec![
+        ("epoch".into(), Value::Int(epoch_to_stored(epoch)?)),
+        ("records".into(), by_partition(fingerprints, of_partition)),
+    ];
+    Ok(Document { collection: Collection::PipelineState, id: FINGERPRINTS.into(), fields })
+}
+
+pub(super) fn fingerprints_from(document: &Document) -> Result<Fingerprints, StoreError> {
+    read_by_partition(document, "records", |value| {
+        let Value::Document(fields) = value else { return None };
+        let field = |name: &str| match fields.iter().find(|(field, _)| field == name) {
+            Some((_, Value::Int(number))) => Some(*number),
+            _ => None,
+        };
+        Some(Fingerprint { offset: field("offset")?, crc: u32::try_from(field("crc")?).ok()? })
+    })
 }
 
 /// `{topic: {partition: next offset}}`.
 pub(super) fn offsets_to_value(offsets: &Offsets) -> Value {
+    by_partition(offsets, |next| Value::Int(*next))
+}
+
+fn offsets_from(document: &Document) -> Result<Offsets, StoreError> {
+    read_by_partition(document, "offsets", |value| match value {
+        Value::Int(next) => Some(*next),
+        _ => None,
+    })
+}
+
+/// `{topic: {partition: value}}`.
+fn by_partition<T>(values: &BTreeMap<(Topic, i32), T>, of_partition: impl Fn(&T) -> Value) -> Value {
     let mut topics: Fields = Vec::new();
-    for ((topic, partition), next) in offsets {
-        let partition = (partition.to_string(), Value::Int(*next));
+    for ((topic, partition), value) in values {
+        let partition = (partition.to_string(), of_partition(value));
         match topics.last_mut() {
             Some((name, Value::Document(partitions))) if name == topic.name() => partitions.push(partition),
             _ => topics.push((topic.name().into(), Value::Document(vec![partition]))),
@@ -105,21 +186,25 @@ pub(super) fn offsets_to_value(offsets: &Offsets) -> Value {
     Value::Document(topics)
 }
 
-fn offsets_from(document: &Document) -> Result<Offsets, StoreError> {
-    let Some(Value::Document(topics)) = document.get("offsets") else { return Err(unreadable(document, "offsets")) };
-    let mut offsets = Offsets::new();
+fn read_by_partition<T>(
+    document: &Document,
+    field: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<BTreeMap<(Topic, i32), T>, StoreError> {
+    let Some(Value::Document(topics)) = document.get(field) else { return Err(unreadable(document, field)) };
+    let mut values = BTreeMap::new();
     for (name, partitions) in topics {
         let (Some(topic), Value::Document(partitions)) = (Topic::from_name(name), partitions) else {
-            return Err(unreadable(document, "offsets"));
+            return Err(unreadable(document, field));
         };
-        for (partition, next) in partitions {
-            let (Ok(partition), Value::Int(next)) = (partition.parse::<i32>(), next) else {
-                return Err(unreadable(document, "offsets"));
+        for (partition, value) in partitions {
+            let (Ok(partition), Some(value)) = (partition.parse::<i32>(), read(value)) else {
+                return Err(unreadable(document, field));
             };
-            offsets.insert((topic, partition), *next);
+            values.insert((topic, partition), value);
         }
     }
-    Ok(offsets)
+    Ok(values)
 }
 
 fn time(document: &Document, field: &str) -> Result<Option<i64>, StoreError> {
@@ -168,13 +253,38 @@ mod tests {
 
     #[test]
     fn origin_survives_the_way_through_a_document() {
-        let origin = Origin { offsets: offsets(), configuration: "source=kafka".into() };
-        assert_eq!(origin_from(&origin_document(&origin)).unwrap(), origin);
+        let older = Origin { offsets: offsets(), configuration: "source=kafka".into(), ..Origin::default() };
+        let accepted = |what, at| Accepted { what, at, by: "host-1".into(), begun: 3 };
+        let loss = Acceptance::Loss { topic: Topic::Sales, partition: 2, from: 0, to: 99 };
+        let gone = Acceptance::Gone { topic: Topic::UserActivity, partition: 0, next: 7 };
+        let origin = Origin {
+            lineage: "0f".into(),
+            accepted: vec![accepted(loss, 1_700_000_000_123), accepted(gone, 1_700_000_000_124)],
+            ..older.clone()
+        };
+        for origin in [older, origin] {
+            assert_eq!(origin_from(&origin_document(&origin)).unwrap(), origin);
+        }
+    }
+
+    #[test]
+    fn fingerprints_survive_the_way_through_a_document() {
+        let fingerprints = Fingerprints::from([
+            ((Topic::Sales, 0), Fingerprint { offset: 9, crc: u32::MAX }),
+            ((Topic::Inventory, 12), Fingerprint { offset: i64::MAX - 1, crc: 0 }),
+        ]);
+        let mut document = fingerprints_document(&fingerprints, 3).unwrap();
+        assert_eq!(fingerprints_from(&document).unwrap(), fingerprints);
+        document.fields[1].1 = Value::Document(vec![(
+            "sales".into(),
+            Value::Document(vec![("0".into(), Value::Document(vec![("offset".into(), Value::Int(1))]))]),
+        )]);
+        assert!(matches!(fingerprints_from(&document), Err(StoreError::Unreadable(_))));
     }
 
     #[test]
     fn a_topic_that_is_not_ours_is_refused() {
-        let mut document = origin_document(&Origin { offsets: offsets(), configuration: String::new() });
+        let mut document = origin_document(&Origin { offsets: offsets(), ..Origin::default() });
         document.fields[0].1 = Value::Document(vec![("orders".into(), Value::Document(Vec::new()))]);
         assert!(matches!(origin_from(&document), Err(StoreError::Unreadable(_))));
     }

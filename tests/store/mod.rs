@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tillflow::document::{Collection, Document, Fields, Value};
 use tillflow::store::{
-    Commit, Offsets, Origin, Progress, Query, Scanned, Store, StoreAddress, StoreError, StoreOptions, StoreReader,
-    StoreScan,
+    Acceptance, Accepted, Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress, Query, Scanned, Store,
+    StoreAddress, StoreError, StoreOptions, StoreReader, StoreScan,
 };
 use tillflow_dataflows::records::Topic;
 
@@ -60,6 +60,7 @@ macro_rules! conformance_suite {
             the_first_dead_letter_stays,
             raw_records_are_written_once,
             the_origin_changes_with_a_commit_only,
+            fingerprints_are_those_of_the_last_commit,
             alerts_are_found,
             fields_of_a_users_own_view_come_back,
             queries_select_what_they_say,
@@ -93,9 +94,7 @@ pub fn commit(epoch: u64, upserts: Vec<Document>) -> Commit {
         offsets: Offsets::from([((Topic::Sales, 0), epoch as i64), ((Topic::Inventory, 2), 7)]),
         committed_at: AT + epoch as i64,
         upserts,
-        deletes: Vec::new(),
-        dead_letters: Vec::new(),
-        origin: None,
+        ..Commit::default()
     }
 }
 
@@ -433,6 +432,13 @@ pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {
     let origin = |next| Origin {
         offsets: Offsets::from([((Topic::UserActivity, 1), next)]),
         configuration: "source=kafka timezone=UTC".into(),
+        lineage: format!("{next:032x}"),
+        accepted: vec![Accepted {
+            what: Acceptance::Loss { topic: Topic::Sales, partition: 0, from: 0, to: next },
+            at: AT,
+            begun: 0,
+            by: "a".into(),
+        }],
     };
     let mut first = commit(1, Vec::new());
     first.origin = Some(origin(4));
@@ -444,6 +450,28 @@ pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {
     assert_fenced(store.commit(&first));
     let (progress, found) = fixture.open().acquire("c").unwrap();
     assert_eq!((progress.epoch, progress.fence, found), (2, 3, Some(origin(4))));
+}
+
+pub fn fingerprints_are_those_of_the_last_commit(fixture: &dyn Fixture) {
+    let mut store = fixture.open();
+    assert!(store.fingerprints().unwrap().is_empty(), "of a store that nobody has written to");
+    store.acquire("a").unwrap();
+    let fingerprints = |offset| {
+        Fingerprints::from([
+            ((Topic::Sales, 0), Fingerprint { offset, crc: u32::MAX }),
+            ((Topic::Inventory, 12), Fingerprint { offset: 0, crc: 7 }),
+        ])
+    };
+    let with = |epoch, offset| Commit { fingerprints: fingerprints(offset), ..commit(epoch, Vec::new()) };
+    store.commit(&with(1, 4)).unwrap();
+    assert_eq!(fixture.open().fingerprints().unwrap(), fingerprints(4));
+    // A commit without any leaves them.
+    store.commit(&commit(2, Vec::new())).unwrap();
+    store.commit(&with(3, 9)).unwrap();
+    assert_eq!(fixture.open().fingerprints().unwrap(), fingerprints(9));
+    fixture.open().acquire("b").unwrap();
+    assert_fenced(store.commit(&with(4, 11)));
+    assert_eq!(fixture.open().fingerprints().unwrap(), fingerprints(9));
 }
 
 pub fn alerts_are_found(fixture: &dyn Fixture) {
@@ -686,7 +714,8 @@ pub fn a_scan_gives_everything(fixture: &dyn Fixture) {
     let rows: Vec<Document> = (0..700).map(|at| sorted(row(&format!("r{at:03}"), 1, at))).collect();
     let letter =
         document(Collection::DeadLetters, "sales|0|1", vec![("epoch", Value::Int(1)), ("reason", text("late"))]);
-    let origin = Origin { offsets: Offsets::from([((Topic::Sales, 0), 0)]), configuration: "c".into() };
+    let offsets = Offsets::from([((Topic::Sales, 0), 0)]);
+    let origin = Origin { offsets, configuration: "c".into(), ..Origin::default() };
     let mut first = commit(1, rows.clone());
     first.dead_letters = vec![letter.clone()];
     first.origin = Some(origin.clone());

@@ -35,7 +35,8 @@ const OURS: [(&str, &str); 8] = [
 /// Defaults that a user may change with `-X`.
 const DEFAULTS: [(&str, &str); 9] = [
     ("check.crcs", "true"),
-    ("topic.metadata.refresh.interval.ms", "30000"),
+    // A partition that comes while running is found within one of these.
+    ("topic.metadata.refresh.interval.ms", "10000"),
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.max.ms", "1000"),
     // The default of 1 s would be a pause whenever the local queue was full.

@@ -3,6 +3,7 @@
 //! Each worker has a consumer of its own with the partitions it owns, each partition a queue of its own. The
 //! group's offsets are written after commits, for lag tools, and never read.
 
+mod added;
 mod client;
 mod reader;
 mod topics;
@@ -91,12 +92,18 @@ impl Source for KafkaSource {
             )));
         }
         partitions.sort_by_key(|info| (info.topic, info.partition));
+        self.watch.added().begin(&partitions);
         Ok(partitions)
     }
 
     fn open(&self, assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError> {
         let consumer = Arc::new(self.client.consumer_of(assignments.len())?);
+        self.watch.added().tell(&consumer);
         Ok(Box::new(KafkaReader::new(&self.client, consumer, assignments, self.watch.ends())?))
+    }
+
+    fn added(&self, known: usize) -> Vec<PartitionInfo> {
+        self.watch.added().after(known)
     }
 
     fn committed(&self, offsets: &Offsets) {

@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use tillflow_dataflows::records::Topic;
 
 use super::client::{Client, Context, explain};
 use super::watch::Ends;
@@ -27,6 +28,8 @@ struct Partition {
 /// Reads the partitions of one worker.
 pub(super) struct KafkaReader {
     consumer: Arc<BaseConsumer<Context>>,
+    /// The topics' names in Kafka.
+    names: [String; 3],
     partitions: Vec<Partition>,
     ends: Ends,
     servers: String,
@@ -40,35 +43,42 @@ impl KafkaReader {
         assignments: &[Assignment],
         ends: Ends,
     ) -> Result<KafkaReader, SourceError> {
-        let refused = |error: KafkaError| {
-            SourceError::Unavailable(format!("assigning partitions: {}", explain(&error, &error.to_string())))
-        };
-        // The offset belongs into the assignment: a seek right after it is refused by librdkafka.
         let mut list = TopicPartitionList::new();
-        // Queues are split before the assignment, which begins to fetch at once: what arrives before a split goes to
-        // the consumer's own queue, behind which nobody stands. An assignment leaves a queue that is split as it is.
         let mut partitions = Vec::new();
         for assignment in assignments {
-            let name = client.topic_name(assignment.topic);
-            list.add_partition_offset(&name, assignment.partition, Offset::Offset(assignment.start))
-                .map_err(refused)?;
-            let mut queue = consumer.split_partition_queue(&name, assignment.partition).ok_or_else(|| {
-                SourceError::Unavailable(format!("{name} partition {} cannot be assigned", assignment.partition))
-            })?;
-            let worker = std::thread::current();
-            queue.set_nonempty_callback(move || worker.unpark());
-            partitions.push(Partition {
-                assignment: *assignment,
-                name,
-                queue,
-                next: assignment.start,
-                at_end: false,
-                kept: None,
-            });
+            partitions.push(Partition::split(&consumer, client.topic_name(assignment.topic), *assignment, &mut list)?);
         }
-        consumer.assign(&list).map_err(refused)?;
+        consumer.assign(&list).map_err(|error| refused(&error))?;
         let servers = client.settings().bootstrap_servers.clone();
-        Ok(KafkaReader { consumer, partitions, ends, servers, problem: None })
+        let names = Topic::ALL.map(|topic| client.topic_name(topic));
+        Ok(KafkaReader { consumer, names, partitions, ends, servers, problem: None })
+    }
+}
+
+fn refused(error: &KafkaError) -> SourceError {
+    SourceError::Unavailable(format!("assigning partitions: {}", explain(error, &error.to_string())))
+}
+
+impl Partition {
+    /// Puts a partition on the list of what is to be assigned next.
+    ///
+    /// Its queue is split before the assignment, which begins to fetch at once: what arrives before a split goes to the
+    /// consumer's own queue, behind which nobody stands. An assignment leaves a queue that is split as it is.
+    fn split(
+        consumer: &Arc<BaseConsumer<Context>>,
+        name: String,
+        assignment: Assignment,
+        list: &mut TopicPartitionList,
+    ) -> Result<Partition, SourceError> {
+        // The offset belongs into the assignment: a seek right after it is refused by librdkafka.
+        list.add_partition_offset(&name, assignment.partition, Offset::Offset(assignment.start))
+            .map_err(|error| refused(&error))?;
+        let mut queue = consumer.split_partition_queue(&name, assignment.partition).ok_or_else(|| {
+            SourceError::Unavailable(format!("{name} partition {} cannot be assigned", assignment.partition))
+        })?;
+        let worker = std::thread::current();
+        queue.set_nonempty_callback(move || worker.unpark());
+        Ok(Partition { assignment, name, queue, next: assignment.start, at_end: false, kept: None })
     }
 }
 
@@ -132,6 +142,14 @@ impl Reader for KafkaReader {
         Ok(given)
     }
 
+    fn add(&mut self, assignment: Assignment) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        let name = self.names[assignment.topic as usize].clone();
+        self.partitions.push(Partition::split(&self.consumer, name, assignment, &mut list)?);
+        // Not `assign`: it would take the queues of the others back.
+        self.consumer.incremental_assign(&list).map_err(|error| refused(&error))
+    }
+
     fn position(&self, index: usize) -> Position {
         let partition = &self.partitions[index];
         let known = self.ends.get(partition.assignment.topic, partition.assignment.partition);
@@ -175,7 +193,7 @@ fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceE
         Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
             Err(SourceError::Lost(format!(
                 "reading {place}: the brokers no longer have that offset; records that were not read are lost. Start \
-             over with an empty store, or restore the topic"
+             again: the start says which, and what can be done"
             )))
         }
         Some(
@@ -200,12 +218,10 @@ fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceE
 mod tests {
     use std::time::Instant;
 
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-    use tillflow_dataflows::records::Topic;
-
     use super::*;
     use crate::source::kafka::KafkaSettings;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     #[test]
     fn records_that_come_before_the_first_look_are_all_given() {

@@ -1,21 +1,26 @@
-//! A thread beside the readers: asks the brokers how long each partition is, and tells them how far records are
-//! committed. Lag is measured and shown by it; nothing depends on it.
+//! A thread beside the readers: asks the brokers how long each partition is and whether there are new ones, and tells
+//! them how far records are committed. Lag is measured and shown by it, and new partitions are taken up after it has
+//! found them; nothing else depends on it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tillflow_dataflows::records::Topic;
 
+use super::added::Added;
 use super::client::{Client, Context};
 use crate::source::SourceError;
 use crate::store::Offsets;
 
 /// How often it looks and tells.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// How often it looks for new partitions.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a broker may take to answer; nobody waits for it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -39,20 +44,24 @@ impl Ends {
 /// The thread; it ends with the value.
 pub(super) struct Watch {
     ends: Ends,
+    added: Added,
     committed: Arc<Mutex<Offsets>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Watch {
     pub(super) fn start(client: &Client) -> Result<Watch, SourceError> {
-        let watch = Watch { ends: Ends::default(), committed: Arc::default(), stop: Arc::default() };
+        let watch =
+            Watch { ends: Ends::default(), added: Added::default(), committed: Arc::default(), stop: Arc::default() };
         let consumer = client.consumer()?;
         let names = Topic::ALL.map(|topic| client.topic_name(topic));
-        let (ends, committed, stop) = (watch.ends.clone(), Arc::clone(&watch.committed), Arc::clone(&watch.stop));
+        let (ends, added) = (watch.ends.clone(), watch.added.clone());
+        let (committed, stop) = (Arc::clone(&watch.committed), Arc::clone(&watch.stop));
         std::thread::Builder::new()
             .name("tillflow-lag".into())
             .spawn(move || {
                 let mut told = Offsets::new();
+                let mut looked = Instant::now();
                 while !stop.load(Ordering::Relaxed) {
                     std::thread::park_timeout(EVERY);
                     let offsets = committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -65,6 +74,10 @@ impl Watch {
                             ends.set(topic, partition, high);
                         }
                     }
+                    if looked.elapsed() >= LOOK_EVERY {
+                        looked = Instant::now();
+                        added.look(&consumer, &names, &ends, ANSWER_WITHIN);
+                    }
                     if offsets != told && tell(&consumer, &names, &offsets) {
                         told = offsets;
                     }
@@ -76,6 +89,10 @@ impl Watch {
 
     pub(super) fn ends(&self) -> Ends {
         self.ends.clone()
+    }
+
+    pub(super) fn added(&self) -> &Added {
+        &self.added
     }
 
     pub(super) fn committed(&self, offsets: &Offsets) {

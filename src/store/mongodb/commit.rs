@@ -15,7 +15,7 @@ use super::bson::to_bson;
 use super::connect::durable;
 use super::fault::{DUPLICATE_KEY, Fault};
 use crate::document::{Collection, Document};
-use crate::store::state::{Held, PROGRESS, epoch_to_stored, origin_document, progress_document};
+use crate::store::state::{Held, PROGRESS, epoch_to_stored, fingerprints_document, origin_document, progress_document};
 use crate::store::{Commit, Progress, StoreError};
 
 /// One command carries at most so many writes …
@@ -78,6 +78,10 @@ impl Prepared {
         if let Some(origin) = &commit.origin {
             // Without transactions a crash can leave it ahead of `progress`: the next instance computes the same.
             batches.put(&origin_document(origin))?;
+        }
+        if !commit.fingerprints.is_empty() {
+            // Likewise ahead of `progress` after a crash; whoever reads them leaves out what is.
+            batches.replace(&fingerprints_document(&commit.fingerprints, commit.epoch)?)?;
         }
         let progress = Progress {
             epoch: commit.epoch,

@@ -14,8 +14,8 @@ use super::connect::Connection;
 use super::fault::{DUPLICATE_KEY, Fault, INDEX_CONFLICTS, NAMESPACE_EXISTS};
 use crate::document::{Collection, Document, Value};
 use crate::store::retry::Backoff;
-use crate::store::state::{Held, ORIGIN, PROGRESS, origin_from, progress_from};
-use crate::store::{Commit, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions};
+use crate::store::state::{FINGERPRINTS, Held, ORIGIN, PROGRESS, fingerprints_from, origin_from, progress_from};
+use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions};
 
 /// The store that an instance writes to.
 pub(in crate::store) struct MongoStore {
@@ -79,6 +79,13 @@ impl Store for MongoStore {
             let progress = find_state(&database, PROGRESS).await?.as_ref().map(progress_from).transpose()?;
             let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
             Ok((progress, origin))
+        })
+    }
+
+    fn fingerprints(&mut self) -> Result<Fingerprints, StoreError> {
+        self.retry("read the fingerprints of", move |database| async move {
+            let found = find_state(&database, FINGERPRINTS).await?;
+            Ok(found.as_ref().map(fingerprints_from).transpose()?.unwrap_or_default())
         })
     }
 

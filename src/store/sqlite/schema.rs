@@ -139,6 +139,9 @@ const fn columns(collection: Collection) -> &'static [(&'static str, Kind)] {
             ("instance", Plain),
             ("fence", Plain),
             ("configuration", Plain),
+            ("lineage", Plain),
+            ("accepted", Nested),
+            ("records", Nested),
         ],
     }
 }

@@ -10,9 +10,11 @@ use super::schema::{self, Table, quoted};
 use super::{FileIdentity, Stop, connect, failure, is_busy};
 use crate::document::{Collection, Document};
 use crate::store::retry::Backoff;
-use crate::store::state::{Held, ORIGIN, PROGRESS, epoch_to_stored, offsets_to_value, origin_document, origin_from};
-use crate::store::state::{progress_document, progress_from};
-use crate::store::{Commit, Offsets, Origin, Progress, Store, StoreError, StoreOptions};
+use crate::store::state::{
+    FINGERPRINTS, Held, ORIGIN, PROGRESS, epoch_to_stored, fingerprints_document, fingerprints_from, offsets_to_value,
+    origin_document, origin_from, progress_document, progress_from,
+};
+use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreError, StoreOptions};
 
 /// raw_data rows that one commit lets expire at most, so that a long pause does not make it a long one.
 const EXPIRE_AT_ONCE: i64 = 20_000;
@@ -141,6 +143,14 @@ impl Store for SqliteStore {
         })
     }
 
+    fn fingerprints(&mut self) -> Result<Fingerprints, StoreError> {
+        self.transact("read the fingerprints of", |transaction, tables| {
+            let collection = Collection::PipelineState;
+            let found = one_document(transaction, collection, &tables[collection as usize], FINGERPRINTS)?;
+            Ok(found.as_ref().map(fingerprints_from).transpose()?.unwrap_or_default())
+        })
+    }
+
     fn acquire(&mut self, instance: &str) -> Result<(Progress, Option<Origin>), StoreError> {
         let (progress, origin) = self.transact("take the fence of", |transaction, tables| {
             let collection = Collection::PipelineState;
@@ -174,10 +184,13 @@ impl Store for SqliteStore {
         let Some(held) = self.held else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
-        let origin = commit.origin.as_ref().map(origin_document);
-        self.ensure_columns(commit.upserts.iter().chain(&commit.dead_letters).chain(&origin))?;
+        let mut state: Vec<Document> = commit.origin.iter().map(origin_document).collect();
+        if !commit.fingerprints.is_empty() {
+            state.push(fingerprints_document(&commit.fingerprints, commit.epoch)?);
+        }
+        self.ensure_columns(commit.upserts.iter().chain(&commit.dead_letters).chain(&state))?;
         // In the order of the primary key, neighbours fall into one page.
-        let mut upserts: Vec<&Document> = commit.upserts.iter().chain(&origin).collect();
+        let mut upserts: Vec<&Document> = commit.upserts.iter().chain(&state).collect();
         upserts.sort_unstable_by(|a, b| (a.collection, &a.id).cmp(&(b.collection, &b.id)));
 
         self.transact("commit to", |transaction, tables| {
