@@ -19,6 +19,7 @@ use tillflow_dataflows::inputs::{Inputs, PartitionClock, PlacedSale, StockCandid
 use tillflow_dataflows::measures::{QualityMeasures, SalesMeasures};
 use tillflow_dataflows::outputs::{Metric, RankedProduct, RollupKey, RowBody, RowKey, View};
 use tillflow_dataflows::records::{Activity, Millis, Money, Outcome, Sale, Text, Topic};
+use tillflow_dataflows::state::State;
 use tillflow_dataflows::time::{Diff, Granularity, HOUR, LiveRange, MINUTE, Tick, Window};
 
 const RECORDS: usize = 2_000_000;
@@ -217,7 +218,7 @@ fn graph(sales: &Arc<Vec<Sale>>, workers: usize, admit: bool) -> Duration {
                 clocks: clocks.to_collection(scope),
                 quality: quality.to_collection(scope),
             };
-            let rows = assemble(inputs, &Settings::new(SETTINGS.correction_window));
+            let rows = assemble(inputs, &Settings::new(SETTINGS.correction_window), &mut State::new());
             rows.inspect(|row| {
                 black_box(row);
             })

@@ -16,7 +16,7 @@ use tillflow::document::{Document, Value};
 use tillflow::engine::{self, EngineOptions};
 use tillflow::source::channel::OwnedRecord;
 use tillflow::source::{Assignment, PartitionInfo, Position, RawRecord, Reader, Source, SourceError};
-use tillflow::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreAddress, StoreError};
+use tillflow::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreAddress, StoreError, StoreScan};
 use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::records::{Sale, Text, Topic};
 use tillflow_dataflows::time::{Granularity, HOUR, MINUTE};
@@ -139,6 +139,10 @@ impl Store for Null {
         Ok(Vec::new())
     }
 
+    fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError> {
+        Ok(None)
+    }
+
     fn guarantee(&self) -> String {
         String::from("none")
     }
@@ -178,6 +182,10 @@ impl Store for Watched {
 
     fn alerts(&mut self) -> Result<Vec<Document>, StoreError> {
         self.store.alerts()
+    }
+
+    fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError> {
+        Ok(None)
     }
 
     fn guarantee(&self) -> String {
@@ -270,6 +278,7 @@ fn pipeline(partitions: &Arc<[Vec<OwnedRecord>; PARTITIONS]>, workers: usize, st
         timezone: chrono_tz::Tz::UTC,
         instance: String::from("bench"),
         views: tillflow::views::ViewSet::default(),
+        checkpoints: None,
         accepted: Vec::new(),
     };
     let begun = Instant::now();

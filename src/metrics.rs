@@ -55,6 +55,7 @@ pub struct Metrics {
     epoch: Gauge,
     commits: Counter,
     commit_duration: Histogram,
+    checkpoint_duration: Histogram,
     freshness: FloatGauge,
     end_to_end: Histogram,
     lag: Family<PartitionLabels, Gauge>,
@@ -101,6 +102,7 @@ impl Metrics {
             epoch: Gauge::default(),
             commits: Counter::default(),
             commit_duration: seconds(),
+            checkpoint_duration: seconds(),
             freshness: FloatGauge::default(),
             end_to_end: seconds(),
             lag: Family::default(),
@@ -131,6 +133,12 @@ impl Metrics {
                 "Time a commit took",
                 Unit::Seconds,
                 self.commit_duration.clone(),
+            );
+            own.register_with_unit(
+                "checkpoint_duration",
+                "Time a checkpoint took, from the moment it was asked for until it was whole",
+                Unit::Seconds,
+                self.checkpoint_duration.clone(),
             );
             own.register_with_unit(
                 "freshness",
@@ -182,6 +190,11 @@ impl Metrics {
         if let Some(newest) = newest {
             self.newest.store(newest, Ordering::Relaxed);
         }
+    }
+
+    /// A checkpoint was made.
+    pub fn checkpointed(&self, took: Duration) {
+        self.checkpoint_duration.observe(took.as_secs_f64());
     }
 
     /// Records of a topic were committed: how many with which outcome, and dead letters by reason.

@@ -147,6 +147,7 @@ fn the_view_has_documents_rows_and_a_chart() {
         timezone: Tz::UTC,
         instance: String::from("adding a view"),
         views: views.clone(),
+        checkpoints: None,
         accepted: Vec::new(),
     };
     let source = Arc::new(NdjsonSource::new(folder.path(), true, Tz::UTC));

@@ -148,6 +148,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
         timezone: Tz::UTC,
         instance: instance(),
         views,
+        checkpoints: None,
         accepted: Vec::new(),
     };
     begun.store(true, Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! `tillflow run`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use super::options::{
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
-use crate::engine::{self, EngineOptions};
+use crate::engine::{self, CheckpointOptions, EngineOptions};
 use crate::metrics::Metrics;
 use crate::status::{Problem, Status};
-use crate::store::{Acceptance, StoreOptions};
+use crate::store::{Acceptance, StoreAddress, StoreOptions};
 
 /// The pipeline: source -> dataflow -> store, with the dashboard beside it.
 #[derive(Debug, Args)]
@@ -40,6 +41,13 @@ pub(super) struct RunArgs {
     /// Stop cleanly once everything present at the start is committed
     #[arg(long)]
     until_caught_up: bool,
+    /// The folder of checkpoints; it belongs to one store [default: FILE.state beside a SQLite file, else
+    /// tillflow-state/DATABASE]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The least time from one checkpoint to the next
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    checkpoint_interval: Duration,
     /// Keep every record in raw_data
     #[arg(long, value_enum, default_value = "on")]
     raw_data: OnOff,
@@ -123,6 +131,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         timezone: args.admission.timezone,
         instance: instance(),
         views,
+        checkpoints: Some(CheckpointOptions {
+            folder: args.state.clone().unwrap_or_else(|| state_folder(&address)),
+            interval: args.checkpoint_interval,
+        }),
         accepted: args.accept_loss.iter().chain(&args.accept_gone).copied().collect(),
     };
     begun.store(true, Ordering::SeqCst);
@@ -148,6 +160,18 @@ fn accept_loss(text: &str) -> Result<Acceptance, String> {
 
 fn accept_gone(text: &str) -> Result<Acceptance, String> {
     Acceptance::parse_gone(text).ok_or_else(|| String::from("write it as the refusal has it, like sales/0:251"))
+}
+
+/// Where the checkpoints of a store are, unless somebody says otherwise.
+fn state_folder(address: &StoreAddress) -> PathBuf {
+    match address {
+        StoreAddress::Sqlite { path } => {
+            let mut folder = path.clone().into_os_string();
+            folder.push(".state");
+            folder.into()
+        }
+        StoreAddress::MongoDb { database, .. } => PathBuf::from("tillflow-state").join(database),
+    }
 }
 
 /// A name for this run that no other has.

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
 use differential_dataflow::consolidation::consolidate;
-use tillflow_dataflows::outputs::{Row, RowBody, RowKey};
+use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, Subject};
 use tillflow_dataflows::records::Millis;
 use tillflow_dataflows::time::Diff;
 
-use super::alerts::AlertBook;
+use super::alerts::{AlertBook, alert_id};
+use super::correction::{Correction, RowsInForce, correction};
 use super::documents::{Stamp, document, document_id};
 use super::drain::TickBatch;
 use super::ingest::{Consumed, DeadLetter, Note, record_id};
 use super::plan::Plan;
-use super::rebuild::{Conditions, Rebuild};
+use super::rebuild::{self, Rebuild};
 use super::worker::Shared;
 use super::{EngineError, Summary, now};
 use crate::document::{Collection, Document, Value};
@@ -190,11 +191,8 @@ impl Committer {
         }
         // Nothing new came after the rebuild. One that was broken off says nothing.
         if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
-            if self.must_commit {
-                // What was accepted is in the store when the run says that all is well.
-                self.commit(Merged::default())?;
-            }
-            self.end_rebuild()?;
+            // What was accepted, and what the store lacks, is in it when the run says that all is well.
+            self.commit(Merged::default())?;
         }
         Ok(())
     }
@@ -215,27 +213,42 @@ impl Committer {
         }
     }
 
-    /// Ends the rebuild: what was read again has to be what the store was filled with. Returns the conditions that hold.
-    fn end_rebuild(&mut self) -> Result<Option<Conditions>, EngineError> {
+    /// Ends the rebuild: what was read again has to be what the store was filled with. Returns the rows in force.
+    fn end_rebuild(&mut self) -> Result<Option<RowsInForce>, EngineError> {
         let Some(rebuild) = self.rebuild.take() else { return Ok(None) };
-        let conditions = rebuild.finish(&self.offsets, self.as_of)?;
-        tracing::info!(epoch = self.epoch, "state rebuilt; going on from the committed offsets");
-        Ok(Some(conditions))
+        let rows = rebuild.finish(&self.offsets, self.as_of)?;
+        tracing::info!(epoch = self.epoch, rows = rows.len(), "state rebuilt; going on from the committed offsets");
+        Ok(Some(rows))
+    }
+
+    /// What the store holds otherwise than it should, once `rows` are in force; none if this store cannot tell.
+    fn correction(&self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
+        let Some(mut scan) = self.store.scanner()? else { return Ok(None) };
+        let views = &self.shared.options.views;
+        Ok(Some(correction(rows, scan.as_mut(), (self.epoch, stamp), None, views)?))
     }
 
     /// Opens and resolves alerts whose conditions came or went while nobody was looking.
-    fn settle(&mut self, conditions: Conditions, stamp: Stamp) -> Vec<Document> {
+    fn settle(&mut self, rows: &RowsInForce, stamp: Stamp) -> Vec<Document> {
+        let conditions: BTreeMap<String, (AlertKind, &Subject, &RowBody)> = rows
+            .iter()
+            .filter_map(|(key, body)| match key {
+                RowKey::Alert(kind, subject) => Some((alert_id(*kind, subject), (*kind, subject, body))),
+                _ => None,
+            })
+            .collect();
         let open: BTreeSet<String> = self.alerts.open().map(String::from).collect();
         let gone = open.iter().filter(|id| !conditions.contains_key(*id));
         let mut documents: Vec<Document> = gone.filter_map(|id| self.alerts.resolve(id, stamp)).collect();
         let come = conditions.into_iter().filter(|(id, _)| !open.contains(id));
-        documents
-            .extend(come.filter_map(|(_, (kind, subject, body))| self.alerts.apply(kind, &subject, Some(body), stamp)));
+        documents.extend(
+            come.filter_map(|(_, (kind, subject, body))| self.alerts.apply(kind, subject, Some(body.clone()), stamp)),
+        );
         documents
     }
 
     fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
-        let conditions = self.end_rebuild()?;
+        let rebuilt = self.end_rebuild()?;
         consolidate(&mut merged.rows);
         let epoch = self.epoch + 1;
         let mut as_of = self.as_of;
@@ -246,10 +259,28 @@ impl Committer {
         }
         let stamp = Stamp { epoch, as_of };
         let mut upserts = BTreeMap::new();
-        for document in conditions.map(|conditions| self.settle(conditions, stamp)).unwrap_or_default() {
-            upserts.insert((document.collection, document.id.clone()), document);
-        }
         let mut deletes = Vec::new();
+        let mut corrected = false;
+        if let Some(mut rows) = rebuilt {
+            for document in self.settle(&rows, stamp) {
+                upserts.insert((document.collection, document.id.clone()), document);
+            }
+            let changed = merged.rows.len();
+            rebuild::change(&mut rows, merged.rows.clone());
+            if let Some(Correction { upserts: wanted, deletes: unwanted }) = self.correction(rows, stamp)? {
+                corrected = true;
+                if wanted.len() + unwanted.len() > changed {
+                    tracing::info!(
+                        documents = wanted.len(),
+                        deletions = unwanted.len(),
+                        "the store differs from its records; corrected with the first commit"
+                    );
+                }
+                upserts
+                    .extend(wanted.into_iter().map(|document| ((document.collection, document.id.clone()), document)));
+                deletes = unwanted;
+            }
+        }
         for change in changes(merged.rows)? {
             match (&change.key, change.body) {
                 (RowKey::Alert(kind, subject), condition) => {
@@ -257,6 +288,8 @@ impl Committer {
                         upserts.insert((document.collection, document.id.clone()), document);
                     }
                 }
+                // The correction has it.
+                _ if corrected => {}
                 (_, Some(body)) => {
                     if let Some(document) = document(&(change.key, body), stamp, &self.shared.options.views) {
                         upserts.insert((document.collection, document.id.clone()), document);
@@ -264,6 +297,10 @@ impl Committer {
                 }
                 (key, None) => deletes.extend(document_id(key, &self.shared.options.views)),
             }
+        }
+        let is_news = !merged.consumed.is_empty() || !merged.dead_letters.is_empty() || as_of != self.as_of;
+        if !is_news && !self.must_commit && upserts.is_empty() && deletes.is_empty() {
+            return Ok(());
         }
         for consumed in &merged.consumed {
             let place = (consumed.topic, consumed.partition);
@@ -306,6 +343,7 @@ impl Committer {
             self.shared.metrics.end_to_end(now() - consumed.begun, &consumed.ages);
         }
         self.shared.source.committed(&self.offsets);
+        self.shared.written.reach(&self.offsets);
         Ok(())
     }
 

@@ -2,14 +2,15 @@
 
 use differential_dataflow::input::InputSession;
 use serde::{Deserialize, Serialize};
-use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading};
+use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading, SavedPartition};
 use tillflow_dataflows::inputs::{PartitionClock, PlacedSale, StockCandidate};
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 
+use super::checkpoint::Restored;
 use super::fingerprint::LastRecord;
-use super::{EngineOptions, now, shown};
+use super::{EngineError, EngineOptions, now, shown};
 use crate::codec::{Decoder, Record};
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::{Assignment, RawRecord};
@@ -131,13 +132,50 @@ struct Ingested {
     last: LastRecord,
     /// The clock as the graph has it; the outer absence: the partition has given no record yet.
     clock: Option<Option<Millis>>,
+    /// The next offset.
+    next: i64,
     tick: TickCounts,
+}
+
+impl Ingested {
+    fn new(assignment: Assignment, settings: AdmissionSettings) -> Ingested {
+        Ingested {
+            assignment,
+            admission: Partition::new(assignment.topic, assignment.partition, settings),
+            last: LastRecord::default(),
+            clock: None,
+            next: assignment.start,
+            tick: TickCounts::EMPTY,
+        }
+    }
+
+    /// Goes on where it was saved, before the first tick: its clock and its candidates enter the graph beside the state.
+    fn restore(
+        &mut self,
+        saved: &SavedPartition,
+        settings: AdmissionSettings,
+        inputs: &mut Inputs,
+    ) -> Result<(), EngineError> {
+        self.admission = Partition::restore(saved, settings, &mut |fact| inputs.update(fact)).map_err(|error| {
+            EngineError::Refused(format!(
+                "the checkpoint cannot be read ({error}); it was made by another version: remove the state folder, and \
+                 everything is read again"
+            ))
+        })?;
+        if saved.has_given {
+            self.clock = Some(saved.clock);
+            inputs.clocks.update((self.assignment.place(), saved.clock), 1);
+        }
+        Ok(())
+    }
 }
 
 /// Takes the records of one worker's partitions.
 pub(super) struct Ingest {
     decoder: Decoder,
     partitions: Vec<Ingested>,
+    /// Those that a checkpoint knows and nobody reads any more.
+    unread: Vec<Ingested>,
     admission: AdmissionSettings,
     /// Below these offsets `raw_data` has been written by an earlier run.
     committed: Vec<i64>,
@@ -147,31 +185,53 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    pub(super) fn new(options: &EngineOptions, assignments: &[Assignment], committed: Vec<i64>) -> Ingest {
+    /// For partitions that begin where they are assigned, with what a checkpoint says of them. The worker that leads
+    /// keeps those of the checkpoint that are not read any more: what they gave stays.
+    pub(super) fn new(
+        options: &EngineOptions,
+        (assignments, committed): (&[Assignment], &[i64]),
+        leads: bool,
+        restored: &mut Restored,
+        inputs: &mut Inputs,
+    ) -> Result<Ingest, EngineError> {
         let mut ingest = Ingest {
             decoder: Decoder::new(options.timezone),
             partitions: Vec::new(),
+            unread: Vec::new(),
             admission: options.admission,
             committed: Vec::new(),
             raw_data: options.raw_data,
             begun: now(),
         };
         for (assignment, committed) in assignments.iter().zip(committed) {
-            ingest.add(*assignment, committed);
+            ingest.add(*assignment, *committed);
+            let partition = ingest.partitions.last_mut().zip(restored.partitions.remove(&assignment.place()));
+            if let Some((partition, saved)) = partition {
+                partition.restore(&saved, options.admission, inputs)?;
+            }
         }
-        ingest
+        if leads {
+            for saved in std::mem::take(&mut restored.unread) {
+                let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
+                let mut partition = Ingested::new(assignment, options.admission);
+                partition.restore(&saved, options.admission, inputs)?;
+                ingest.unread.push(partition);
+            }
+        }
+        Ok(ingest)
     }
 
     /// Takes one more partition, which becomes the last.
     pub(super) fn add(&mut self, assignment: Assignment, committed: i64) {
-        self.partitions.push(Ingested {
-            assignment,
-            admission: Partition::new(assignment.topic, assignment.partition, self.admission),
-            last: LastRecord::default(),
-            clock: None,
-            tick: TickCounts::EMPTY,
-        });
+        self.partitions.push(Ingested::new(assignment, self.admission));
         self.committed.push(committed);
+    }
+
+    /// What each partition remembers at this moment, between two ticks, and its next offset. One that is not read any
+    /// more has none.
+    pub(super) fn saved(&self) -> Vec<(SavedPartition, Option<i64>)> {
+        let read = self.partitions.iter().map(|partition| (partition.admission.save(), Some(partition.next)));
+        read.chain(self.unread.iter().map(|partition| (partition.admission.save(), None))).collect()
     }
 
     /// What there is to note of a partition that has given nothing yet, so that the store knows of it.
@@ -259,6 +319,7 @@ impl Ingest {
             let Assignment { topic, partition: number, start } = partition.assignment;
             let tick = std::mem::replace(&mut partition.tick, TickCounts::EMPTY);
             let Some(next) = tick.next else { continue };
+            partition.next = next;
             let clock = Some(partition.admission.clock());
             if partition.clock != clock {
                 for (clock, difference) in [(partition.clock, -1), (clock, 1)] {

@@ -10,7 +10,9 @@
 //! them to the committer, which numbers them as an epoch and writes them in one transaction.
 
 mod alerts;
+mod checkpoint;
 mod committer;
+mod correction;
 mod documents;
 mod drain;
 mod fingerprint;
@@ -35,13 +37,15 @@ use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{Phase, Status};
-use crate::store::{Acceptance, Fingerprints, Store, StoreError};
+use crate::store::{Acceptance, Fingerprints, Offsets, Store, StoreError};
 use crate::views::ViewSet;
 
+pub use self::checkpoint::CheckpointOptions;
 pub use self::documents::{document, document_id};
 
+use self::checkpoint::{Folder, Found, Owner, Restored, Schedule, Writer, Written};
 use self::committer::Committer;
-use self::plan::{Circumstances, Left};
+use self::plan::{Circumstances, Left, Plan};
 use self::worker::{Channels, Gate, Shared};
 
 /// How the pipeline runs.
@@ -63,6 +67,8 @@ pub struct EngineOptions {
     pub instance: String,
     /// What is maintained.
     pub views: ViewSet,
+    /// Where checkpoints are kept; without, each start reads everything again.
+    pub checkpoints: Option<CheckpointOptions>,
     /// What the user accepts as lost.
     pub accepted: Vec<Acceptance>,
 }
@@ -141,6 +147,7 @@ pub fn run(
         fingerprints = fingerprint::counted(store.fingerprints()?, &found.offsets);
         others = fingerprint::find_other_records(source.as_ref(), &partitions, &fingerprints)?;
     }
+    let folder = options.checkpoints.as_ref().map(|options| Folder::open(&options.folder)).transpose()?;
     let lineage = format!("{:032x}", rand::random::<u128>());
     let circumstances = Circumstances {
         partitions: &partitions,
@@ -151,15 +158,20 @@ pub fn run(
         lineage: &lineage,
         now: now(),
     };
+    let checkpoints = folder.as_ref().map(Folder::checkpoints).unwrap_or_default();
+    if let Some(folder) = &folder {
+        plan::check_folder(folder, origin.as_ref(), &configuration)?;
+    }
     if let Some(progress) = &found {
-        plan::plan(Left { progress, origin: origin.as_ref(), fingerprints: &fingerprints }, circumstances)?;
+        let left = Left { progress, origin: origin.as_ref(), fingerprints: &fingerprints };
+        plan::plan(left, usable(&checkpoints, left, &configuration).next().map(|it| it.1), circumstances)?;
     }
     let (progress, origin) = store.acquire(&options.instance)?;
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
     // Another instance may have committed since.
     let fingerprints = store.fingerprints()?;
     let left = Left { progress: &progress, origin: origin.as_ref(), fingerprints: &fingerprints };
-    let plan = plan::plan(left, circumstances)?;
+    let (plan, restored) = restore(folder.as_ref(), &checkpoints, left, circumstances)?;
     for accepted in &plan.accepted {
         tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);
     }
@@ -174,6 +186,21 @@ pub fn run(
     // Bounded by the workers, which stop reading while more than a few ticks wait.
     let (batches, batches_waiting) = crossbeam_channel::unbounded();
     let (raw, raw_waiting) = crossbeam_channel::bounded(worker::RAW_BATCHES);
+    let (shards, shards_waiting) = crossbeam_channel::bounded(options.workers);
+    let interval = options.checkpoints.as_ref().map_or(CheckpointOptions::INTERVAL, |options| options.interval);
+    let schedule = Arc::new(Schedule::new(interval, options.workers));
+    let written = Arc::new(Written::default());
+    written.reach(&plan.committed);
+    let writer = folder.map(|folder| Writer {
+        folder,
+        owner: Owner { lineage: plan.origin.lineage.clone(), source: configuration.source.clone() },
+        configuration: configuration.text(),
+        instance: options.instance.clone(),
+        workers: options.workers,
+        schedule: Arc::clone(&schedule),
+        written: Arc::clone(&written),
+        metrics: Arc::clone(metrics),
+    });
     let shared = Arc::new(Shared {
         options: options.clone(),
         assembly: options.assembly(),
@@ -184,7 +211,14 @@ pub fn run(
         assignments: plan.assignments.clone(),
         gate: Gate::new(options.workers, plan.rebuild),
         pending: worker::Pending::default(),
-        channels: Mutex::new(Channels { batches: Some(batches), raw: options.raw_data.then_some(raw) }),
+        channels: Mutex::new(Channels {
+            batches: Some(batches),
+            raw: options.raw_data.then_some(raw),
+            shards: writer.is_some().then_some(shards),
+        }),
+        restored: Mutex::new(restored),
+        schedule,
+        written: Arc::clone(&written),
         status: Arc::clone(status),
         metrics: Arc::clone(metrics),
         stop: Arc::clone(stop),
@@ -198,6 +232,14 @@ pub fn run(
         .spawn(move || committer.run(&batches_waiting, &raw_waiting))
         .map_err(|error| EngineError::Bug(format!("starting the committer's thread: {error}")))?;
 
+    let writing = writer
+        .map(|writer| {
+            let thread = std::thread::Builder::new().name("tillflow-checkpoint".into());
+            thread.spawn(move || writer.run(&shards_waiting))
+        })
+        .transpose()
+        .map_err(|error| EngineError::Bug(format!("starting the checkpoints' thread: {error}")))?;
+
     let for_workers = Arc::clone(&shared);
     let config = timely::Config::process(options.workers);
     let guards = timely::execute(config, move |worker| worker::run(worker, &for_workers)).map_err(EngineError::Bug)?;
@@ -205,11 +247,68 @@ pub fn run(
     // The committer ends with the last sender.
     shared.close_channels();
     let committed = committing.join().map_err(|_| EngineError::Bug(String::from("the committer panicked")))?;
+    written.end();
+    if let Some(writing) = writing {
+        writing.join().map_err(|_| EngineError::Bug(String::from("the thread of checkpoints panicked")))?;
+    }
     if !panics.is_empty() {
         return Err(EngineError::Bug(format!("a worker panicked: {}", panics.join("; "))));
     }
     let summary = committed?;
     shared.take_error().map_or(Ok(summary), Err)
+}
+
+/// Those of the checkpoints that a start can go on from: of this store's history, made with these settings, and not ahead
+/// of what it holds. The newest first.
+fn usable<'a>(
+    checkpoints: &'a [Found],
+    left: Left<'_>,
+    configuration: &Configuration,
+) -> impl Iterator<Item = (&'a Found, Offsets)> {
+    let lineage = left.origin.map(|origin| origin.lineage.clone()).unwrap_or_default();
+    let counted = left.progress.offsets.clone();
+    let configuration = configuration.text();
+    checkpoints.iter().filter_map(move |found| {
+        let offsets = found.manifest.offsets()?;
+        let is_behind = offsets.iter().all(|(place, next)| counted.get(place).is_some_and(|counted| next <= counted));
+        let is_ours = found.manifest.lineage == lineage && found.manifest.configuration == configuration;
+        (is_ours && is_behind).then_some((found, offsets))
+    })
+}
+
+/// Plans a run from the newest checkpoint that is whole, or from the beginning, and gives what that checkpoint holds.
+fn restore(
+    folder: Option<&Folder>,
+    checkpoints: &[Found],
+    left: Left<'_>,
+    circumstances: Circumstances<'_>,
+) -> Result<(Plan, Restored), EngineError> {
+    for (found, offsets) in usable(checkpoints, left, circumstances.configuration) {
+        let Some(folder) = folder else { break };
+        let shards = match folder.load(found) {
+            Ok(shards) => shards,
+            Err(error) => {
+                tracing::warn!("a checkpoint in {} is left out: {error}", folder.shown());
+                continue;
+            }
+        };
+        let plan = plan::plan(left, Some(offsets), circumstances)?;
+        let mut restored = Restored::default();
+        for shard in shards {
+            restored.chunks.extend(shard.chunks);
+            for (saved, _) in shard.partitions {
+                let place = (saved.topic, saved.number);
+                match plan.assignments.iter().any(|assignment| assignment.place() == place) {
+                    true => drop(restored.partitions.insert(place, saved)),
+                    false => restored.unread.push(saved),
+                }
+            }
+        }
+        let made_at = shown(Some(found.manifest.made_at));
+        tracing::info!(%made_at, "going on from a checkpoint");
+        return Ok((plan, restored));
+    }
+    Ok((plan::plan(left, None, circumstances)?, Restored::default()))
 }
 
 /// Milliseconds since 1970 by this machine's clock.

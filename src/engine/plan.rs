@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tillflow_dataflows::records::{Millis, Topic};
 
+use super::checkpoint::Folder;
 use super::{EngineError, fingerprint, shown};
 use crate::configuration::Configuration;
 use crate::source::{Assignment, PartitionInfo};
@@ -68,7 +69,13 @@ enum Obstacle {
 }
 
 /// Plans a run over what the source has, for a store as it was left.
-pub(super) fn plan(left: Left<'_>, circumstances: Circumstances<'_>) -> Result<Plan, EngineError> {
+///
+/// `checkpoint`: the offsets that a checkpoint has the state of.
+pub(super) fn plan(
+    left: Left<'_>,
+    checkpoint: Option<Offsets>,
+    circumstances: Circumstances<'_>,
+) -> Result<Plan, EngineError> {
     let Circumstances { partitions, configuration, instance, lineage, now, .. } = circumstances;
     let found: BTreeMap<_, _> = partitions.iter().map(|info| ((info.topic, info.partition), info)).collect();
     let Progress { epoch, offsets: counted, .. } = left.progress;
@@ -87,10 +94,14 @@ pub(super) fn plan(left: Left<'_>, circumstances: Circumstances<'_>) -> Result<P
     let mut accepted = Vec::new();
     if rebuild {
         check_configuration(&origin, configuration)?;
-        check_acceptances(&origin)?;
+        if checkpoint.is_none() {
+            check_acceptances(&origin)?;
+        }
+        let needed =
+            |place| checkpoint.as_ref().and_then(|it| it.get(&place).copied()).unwrap_or(begun(&origin, place));
         let obstacles = counted.iter().filter_map(|(place, next)| {
             let info = found.get(place).copied();
-            Some((*place, obstacle(*place, *next, begun(&origin, *place), info, circumstances.others)?))
+            Some((*place, obstacle(*place, *next, needed(*place), info, circumstances.others)?))
         });
         let obstacles: Vec<_> = obstacles.collect();
         for used in settle(&obstacles, &origin, circumstances.accepted)? {
@@ -124,7 +135,15 @@ pub(super) fn plan(left: Left<'_>, circumstances: Circumstances<'_>) -> Result<P
 
     let mut assignments = Vec::new();
     for (key, info) in &found {
-        let start = *origin.offsets.entry(*key).or_insert(info.low);
+        let begun = *origin.offsets.entry(*key).or_insert(info.low);
+        let is_accepted = accepted.iter().any(|accepted| accepted.what.place() == *key);
+        let saved = checkpoint.as_ref().and_then(|checkpoint| checkpoint.get(key).copied());
+        let start = match saved {
+            // What was accepted as lost is not in it either.
+            Some(_) if is_accepted => committed.get(key).copied().unwrap_or(info.low),
+            Some(next) => next,
+            None => begun,
+        };
         committed.entry(*key).or_insert(start);
         assignments.push(Assignment { topic: key.0, partition: key.1, start });
     }
@@ -141,6 +160,28 @@ pub(super) fn plan(left: Left<'_>, circumstances: Circumstances<'_>) -> Result<P
         origin,
         accepted,
     })
+}
+
+/// Refuses a state folder that belongs to another store or another source.
+pub(super) fn check_folder(
+    folder: &Folder,
+    origin: Option<&Origin>,
+    configuration: &Configuration,
+) -> Result<(), EngineError> {
+    let Some(owner) = folder.owner()? else { return Ok(()) };
+    let whose = match origin {
+        Some(origin) if origin.lineage == owner.lineage && configuration.source == owner.source => return Ok(()),
+        Some(origin) if origin.lineage == owner.lineage => {
+            format!("source ({}; this run has {})", owner.source, configuration.source)
+        }
+        Some(_) => String::from("store"),
+        None => String::from("store; this one is empty"),
+    };
+    Err(EngineError::Refused(format!(
+        "the state folder {} belongs to another {whose}: name another folder with --state, or remove this one if its \
+         store is gone",
+        folder.shown()
+    )))
 }
 
 /// Where the state behind a partition's numbers begins: records from there on are read again.

@@ -1,27 +1,21 @@
 //! What reading the committed records again has given so far, and whether it is what the store was filled with.
 
-use std::collections::BTreeMap;
-
 use differential_dataflow::consolidation::consolidate;
-use tillflow_dataflows::outputs::{AlertKind, RowBody, RowKey, Subject};
+use tillflow_dataflows::outputs::{Row, RowBody, RowKey};
 use tillflow_dataflows::records::Millis;
+use tillflow_dataflows::time::Diff;
 
-use super::alerts::alert_id;
+use super::correction::RowsInForce;
 use super::drain::TickBatch;
 use super::ingest::Note;
 use super::{EngineError, shown};
 use crate::source::Assignment;
 use crate::store::Offsets;
 
-/// The conditions that hold, by the `_id` of their alert.
-pub(super) type Conditions = BTreeMap<String, (AlertKind, Subject, RowBody)>;
-
 /// The state of a rebuild.
 #[derive(Debug)]
 pub(super) struct Rebuild {
-    conditions: Conditions,
-    /// The greatest partition clock of what has been read.
-    as_of: Option<Millis>,
+    rows: RowsInForce,
     /// By partition: the offset after the last record that has been read.
     offsets: Offsets,
 }
@@ -30,29 +24,12 @@ impl Rebuild {
     /// A rebuild that reads from where each partition is assigned.
     pub(super) fn new(assignments: &[Assignment]) -> Rebuild {
         let offsets = assignments.iter().map(|it| ((it.topic, it.partition), it.start)).collect();
-        Rebuild { conditions: Conditions::new(), as_of: None, offsets }
+        Rebuild { rows: RowsInForce::new(), offsets }
     }
 
     /// Takes note of a tick whose effects are in the store already.
     pub(super) fn listen(&mut self, batch: TickBatch) {
-        let mut rows = batch.rows;
-        consolidate(&mut rows);
-        for ((key, body), difference) in rows {
-            match (key, body) {
-                (RowKey::Alert(kind, subject), body) => {
-                    let id = alert_id(kind, &subject);
-                    // Sorted by key, then body: the addition of a key's new row can come before or after the
-                    // retraction of its old one, so the retraction must name what it takes.
-                    if difference > 0 {
-                        self.conditions.insert(id, (kind, subject, body));
-                    } else if self.conditions.get(&id).is_some_and(|(_, _, known)| *known == body) {
-                        self.conditions.remove(&id);
-                    }
-                }
-                (RowKey::AsOf, RowBody::Instant(instant)) if difference > 0 => self.as_of = Some(instant),
-                _ => {}
-            }
-        }
+        self.change(batch.rows);
         for note in batch.notes {
             if let Note::Consumed(consumed) = note {
                 self.offsets.insert((consumed.topic, consumed.partition), consumed.next);
@@ -60,11 +37,15 @@ impl Rebuild {
         }
     }
 
-    /// Ends the rebuild; returns the conditions that hold.
+    fn change(&mut self, rows: Vec<(Row, Diff)>) {
+        change(&mut self.rows, rows);
+    }
+
+    /// Ends the rebuild; returns the rows in force.
     ///
     /// Refused when the source did not give again what the store counts: every partition up to the committed offset,
     /// and clocks that make the same `as_of`. Going on would mix the numbers of two logs.
-    pub(super) fn finish(self, committed: &Offsets, as_of: Option<Millis>) -> Result<Conditions, EngineError> {
+    pub(super) fn finish(self, committed: &Offsets, as_of: Option<Millis>) -> Result<RowsInForce, EngineError> {
         let short = |(place, read): (&_, &i64)| committed.get(place).is_some_and(|next| read < next);
         if let Some((place @ (topic, partition), read)) = self.offsets.iter().find(|it| short(*it)) {
             return Err(EngineError::Refused(format!(
@@ -74,15 +55,33 @@ impl Rebuild {
                 committed[place] - 1
             )));
         }
-        if self.as_of != as_of {
+        let found = match self.rows.get(&RowKey::AsOf) {
+            Some(RowBody::Instant(instant)) => Some(*instant),
+            _ => None,
+        };
+        if found != as_of {
             return Err(EngineError::Refused(format!(
                 "the records below the committed offsets are not the ones that the store counts: they end at {}, the \
                  store at {}. Was a topic created anew? Restore it, or use an empty store",
-                shown(self.as_of),
+                shown(found),
                 shown(as_of)
             )));
         }
-        Ok(self.conditions)
+        Ok(self.rows)
+    }
+}
+
+/// Applies the row changes of some ticks.
+pub(super) fn change(rows: &mut RowsInForce, mut changes: Vec<(Row, Diff)>) {
+    consolidate(&mut changes);
+    for ((key, body), difference) in changes {
+        // Sorted by key, then body: the addition of a key's new row can come before or after the retraction of its old
+        // one, so the retraction must name what it takes.
+        if difference > 0 {
+            rows.insert(key, body);
+        } else if rows.get(&key) == Some(&body) {
+            rows.remove(&key);
+        }
     }
 }
 
@@ -96,7 +95,7 @@ mod tests {
         let assignment = |partition| Assignment { topic: Topic::Sales, partition, start: 7 };
         let mut rebuild = Rebuild::new(&[assignment(0), assignment(1)]);
         rebuild.offsets.extend((0..).zip(next).map(|(partition, next)| ((Topic::Sales, partition), next)));
-        rebuild.as_of = as_of;
+        rebuild.rows.extend(as_of.map(|as_of| (RowKey::AsOf, RowBody::Instant(as_of))));
         rebuild
     }
 

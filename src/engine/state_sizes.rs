@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
 use tillflow_dataflows::assembly::Settings;
+use tillflow_dataflows::state::State;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::Worker;
 
@@ -38,7 +39,7 @@ pub(super) fn names(settings: Settings) -> Names {
         }
         let mut inputs = Inputs::new();
         worker.dataflow_named::<u64, _, _>("tillflow", |scope| {
-            views(&mut inputs, scope, &settings);
+            views(&mut inputs, scope, &settings, &mut State::new());
         });
         drop(inputs);
         while worker.has_dataflows() {

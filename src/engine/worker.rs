@@ -8,6 +8,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use tillflow_dataflows::assembly::{self, assemble};
 use tillflow_dataflows::inputs::Inputs as GraphInputs;
 use tillflow_dataflows::outputs::Rows;
+use tillflow_dataflows::state::State;
 use tillflow_dataflows::time::Tick;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Input;
@@ -15,6 +16,7 @@ use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::{InputHandle, Scope};
 use timely::worker::Worker;
 
+use super::checkpoint::{Restored, Saving, Schedule, Shard, Written};
 use super::drain::{TickBatch, drain};
 use super::ingest::{Ingest, Inputs, Note};
 use super::{EngineError, EngineOptions, now, state_sizes};
@@ -47,6 +49,12 @@ const ROWS_PENDING: usize = 400_000;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
 pub(super) const RAW_BATCHES: usize = 16;
+
+/// A checkpoint that took longer is not made again when a run is stopped.
+const LAST_CHECKPOINT_MAX: Duration = Duration::from_secs(2);
+
+/// Bytes of a checkpoint after which the graph gets to work.
+const RESTORE_STEP: usize = 4 << 20;
 
 /// The longest a worker sleeps when there is nothing to do within a tick.
 const NAP: Duration = Duration::from_millis(10);
@@ -119,6 +127,10 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) pending: Pending,
     pub(super) channels: Mutex<Channels>,
+    /// What a checkpoint gave; taken by the workers.
+    pub(super) restored: Mutex<Restored>,
+    pub(super) schedule: Arc<Schedule>,
+    pub(super) written: Arc<Written>,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
     /// Asked from outside: stop reading, commit what was read.
@@ -132,9 +144,14 @@ pub(super) struct Shared {
 pub(super) struct Channels {
     pub(super) batches: Option<Sender<TickBatch>>,
     pub(super) raw: Option<Sender<Vec<Document>>>,
+    pub(super) shards: Option<Sender<Shard>>,
 }
 
 impl Shared {
+    fn shards(&self) -> Option<Sender<Shard>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).shards.clone()
+    }
+
     /// Notes why the run fails (the first reason counts) and makes everybody end.
     pub(super) fn fail(&self, error: EngineError) {
         self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -148,7 +165,8 @@ impl Shared {
 
     /// Lets go of the sending ends, when every worker has ended.
     pub(super) fn close_channels(&self) {
-        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) = Channels { batches: None, raw: None };
+        *self.channels.lock().unwrap_or_else(PoisonError::into_inner) =
+            Channels { batches: None, raw: None, shards: None };
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -173,6 +191,7 @@ pub(super) fn views<'scope>(
     inputs: &mut Inputs,
     scope: Scope<'scope, Tick>,
     settings: &assembly::Settings,
+    state: &mut State,
 ) -> Rows<'scope> {
     let graph = GraphInputs {
         sales: inputs.sales.to_collection(scope),
@@ -181,7 +200,7 @@ pub(super) fn views<'scope>(
         clocks: inputs.clocks.to_collection(scope),
         quality: inputs.quality.to_collection(scope),
     };
-    assemble(graph, settings)
+    assemble(graph, settings, state)
 }
 
 /// Runs one worker to its end.
@@ -194,11 +213,19 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     state_sizes::watch(worker, &shared.operators, &shared.metrics);
     let mut inputs = Inputs::new();
     let mut notes_input: NotesInput = InputHandle::new();
+    let mut state = State::new();
+    let told = batches.clone();
     let probe = worker.dataflow_named("tillflow", |scope| {
-        let rows = views(&mut inputs, scope, &shared.assembly);
+        let rows = views(&mut inputs, scope, &shared.assembly, &mut state);
         let notes = scope.input_from(&mut notes_input);
         drain(rows, notes, batches, shared)
     });
+    if let Err(error) = restore(worker, shared, &mut state) {
+        shared.fail(error);
+        drop((inputs, notes_input, state));
+        end(worker, shared);
+        return;
+    }
 
     let mine = |index: &usize| index % worker.peers() == worker.index();
     let indexes: Vec<usize> = (0..shared.assignments.len()).filter(mine).collect();
@@ -213,7 +240,20 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
             return;
         }
     };
-    let ingest = Ingest::new(&shared.options, &assignments, committed.clone());
+    let ingest = {
+        let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
+        let leads = worker.index() == 0;
+        Ingest::new(&shared.options, (&assignments, &committed), leads, &mut restored, &mut inputs)
+    };
+    let ingest = match ingest {
+        Ok(ingest) => ingest,
+        Err(error) => {
+            shared.fail(error);
+            drop((inputs, notes_input, state));
+            end(worker, shared);
+            return;
+        }
+    };
     let reading = Reading {
         shared: Arc::clone(shared),
         reader,
@@ -227,6 +267,9 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         raw,
         raw_waiting: None,
         probe,
+        saving: Saving::new(state, Arc::clone(&shared.schedule), shared.shards()),
+        gate_told: worker.index() != 0,
+        batches: told,
         slice: 64,
         first: 0,
         served: Instant::now(),
@@ -236,6 +279,26 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         Err(error) => shared.fail(error),
     }
     end(worker, shared);
+}
+
+/// Gives the graph the state of a checkpoint; each worker takes what it gets hold of.
+fn restore(worker: &mut Worker, shared: &Shared, state: &mut State) -> Result<(), EngineError> {
+    let mut since = 0;
+    while let Some(chunk) = shared.restored.lock().unwrap_or_else(PoisonError::into_inner).chunks.pop() {
+        state.restore(&chunk).map_err(|error| {
+            EngineError::Refused(format!(
+                "the checkpoint cannot be read ({error}); it was made by another version: remove the state folder, and \
+                 everything is read again"
+            ))
+        })?;
+        since += chunk.bytes.len();
+        // What is restored is not to wait in queues.
+        if since > RESTORE_STEP {
+            since = 0;
+            worker.step();
+        }
+    }
+    Ok(())
 }
 
 /// The worker that reads a partition which came after the start. It follows from the partition alone, so that workers
@@ -274,6 +337,11 @@ struct Reading {
     /// Raw documents that the full queue did not take.
     raw_waiting: Option<Vec<Document>>,
     probe: Handle<Tick>,
+    /// The state of this worker's graph.
+    saving: Saving,
+    /// Whether the committer knows that everything committed has been read again, or hears it from another worker.
+    gate_told: bool,
+    batches: Sender<TickBatch>,
     /// How many records the next slice has.
     slice: usize,
     /// The partition to begin the next round with.
@@ -307,6 +375,8 @@ impl Reading {
                         records
                     }
                 };
+                self.saving.work(&self.probe);
+                self.tell_of_the_gate();
                 let left = ends.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
@@ -337,20 +407,64 @@ impl Reading {
                 && self.shared.gate.opened().is_some()
                 && self.has_read_everything();
             if done || self.shared.stop.load(Ordering::SeqCst) {
+                self.save_at_the_end(worker, tick);
                 return Ok(());
             }
-            tick = self.shared.tick_now().max(tick + 1);
+            let mut next = self.shared.tick_now().max(tick + 1);
             if let Some(last) = self.shared.gate.opened() {
-                tick = tick.max(last + 1);
+                next = next.max(last + 1);
             }
+            self.saving.between((tick, next), worker.index() == 0, || self.ingest.saved());
+            tick = next;
             self.open(tick);
             worker.step();
         }
     }
 
     fn open(&mut self, tick: Tick) {
+        self.saving.state.advance_to(tick);
         self.inputs.advance_to(tick);
         self.notes_input.advance_to(tick);
+    }
+
+    /// Tells the committer, once, that the graph is past everything that had to be read again: what the store lacks is
+    /// due even if nothing new comes.
+    fn tell_of_the_gate(&mut self) {
+        if !self.gate_told
+            && let Some(last) = self.shared.gate.opened()
+            && !self.probe.less_equal(&last)
+        {
+            self.gate_told = true;
+            self.shared.pending.add(0);
+            // A committer that has ended has said why.
+            let _ = self.batches.send(TickBatch { tick: last + 1, ..TickBatch::default() });
+        }
+    }
+
+    /// Makes a checkpoint of everything that was read, so that the next start reads nothing again. Not worth a stop that
+    /// takes too long.
+    fn save_at_the_end(&mut self, worker: &mut Worker, tick: Tick) {
+        let schedule = Arc::clone(&self.shared.schedule);
+        let is_quick = || schedule.took().is_none_or(|took| took < LAST_CHECKPOINT_MAX);
+        if !self.saving.is_on() || !(self.shared.options.until_caught_up || is_quick()) {
+            return;
+        }
+        schedule.end(tick);
+        let last = loop {
+            match schedule.ended() {
+                _ if self.shared.has_failed() => return,
+                Some(last) => break last,
+                None => {
+                    worker.step_or_park(Some(NAP));
+                }
+            }
+        };
+        self.saving.begin_last(last, self.ingest.saved());
+        self.open(last + 1);
+        while self.saving.is_making() && !self.shared.has_failed() {
+            worker.step_or_park(Some(NAP));
+            self.saving.work(&self.probe);
+        }
     }
 
     /// Takes up those of the partitions that came since the start that are this worker's. All of it is in the notes of

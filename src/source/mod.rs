@@ -51,6 +51,13 @@ pub struct Assignment {
     pub start: i64,
 }
 
+impl Assignment {
+    /// Its topic and number.
+    pub const fn place(&self) -> (Topic, i32) {
+        (self.topic, self.partition)
+    }
+}
+
 /// How far a reader is in one of its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {

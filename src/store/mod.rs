@@ -136,6 +136,9 @@ pub trait Store: Send {
     /// Every document of `real_time_metrics` with `type: "alert"`, for an instance that starts.
     fn alerts(&mut self) -> Result<Vec<Document>, StoreError>;
 
+    /// The store for going over all that it holds, on connections of its own; none if it keeps nothing.
+    fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError>;
+
     /// What the store promises in this deployment, in one line for the log (transactions, or guarded writes).
     fn guarantee(&self) -> String;
 }

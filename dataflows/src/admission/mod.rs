@@ -89,6 +89,7 @@ enum Memory {
 pub struct Partition {
     number: i32,
     settings: AdmissionSettings,
+    has_given: bool,
     clock: Option<Millis>,
     memory: Memory,
 }
@@ -101,7 +102,7 @@ impl Partition {
             Topic::UserActivity => Memory::Activity,
             Topic::Inventory => Memory::Inventory(CurrentLevels::default()),
         };
-        Partition { number, settings, clock: None, memory }
+        Partition { number, settings, has_given: false, clock: None, memory }
     }
 
     /// The greatest event time of an accepted or correcting record so far.
@@ -129,6 +130,7 @@ impl Partition {
         emit: &mut impl FnMut(Fact),
     ) -> Decision {
         let partition = self.number;
+        self.has_given = true;
         let mut emit_sale = |sale, difference| emit(Fact::Sale(PlacedSale { sale, partition }, difference));
         let outcome = match (reading, &mut self.memory) {
             (Reading::Unreadable(reason), _) => return Decision::rejected(reason),

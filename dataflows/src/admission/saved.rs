@@ -15,6 +15,9 @@ pub struct SavedPartition {
     pub topic: Topic,
     /// Its number.
     pub number: i32,
+    /// Whether it has given a record, be it one that moved no clock: as long as such a partition has no clock, no window
+    /// is final.
+    pub has_given: bool,
     /// Its clock.
     pub clock: Option<Millis>,
     /// What it remembers.
@@ -37,7 +40,7 @@ impl Partition {
                 Topic::Inventory
             }
         };
-        SavedPartition { topic, number: self.number, clock: self.clock, memory }
+        SavedPartition { topic, number: self.number, has_given: self.has_given, clock: self.clock, memory }
     }
 
     /// A partition that goes on where another one was saved. Emits the stock candidates in force: the graph gets them from
@@ -47,12 +50,12 @@ impl Partition {
         settings: AdmissionSettings,
         emit: &mut impl FnMut(Fact),
     ) -> Result<Partition, ChunkError> {
-        let SavedPartition { topic, number, clock, memory } = saved;
+        let SavedPartition { topic, number, has_given, clock, memory } = saved;
         let memory = match topic {
             Topic::Sales => Memory::Sales(KnownSales::restore(memory)?),
             Topic::UserActivity => Memory::Activity,
             Topic::Inventory => Memory::Inventory(CurrentLevels::restore(memory, *number, emit)?),
         };
-        Ok(Partition { number: *number, settings, clock: *clock, memory })
+        Ok(Partition { number: *number, settings, has_given: *has_given, clock: *clock, memory })
     }
 }

@@ -57,7 +57,7 @@ impl Case {
         let progress = progress(3, self.next);
         let fingerprints = Fingerprints::from([(PLACE, Fingerprint { offset: self.next - 1, crc: 1 })]);
         let left = Left { progress: &progress, origin: Some(&self.origin), fingerprints: &fingerprints };
-        plan(left, circumstances(&self.partitions, &self.others, &self.configuration, &self.flags))
+        plan(left, None, circumstances(&self.partitions, &self.others, &self.configuration, &self.flags))
     }
 
     #[track_caller]
@@ -89,14 +89,14 @@ fn a_first_run_begins_at_what_is_there() {
     let empty = Progress { offsets: Offsets::new(), ..progress(0, 0) };
     let (none, configuration) = (BTreeSet::new(), configuration("kafka"));
     let left = Left { progress: &empty, origin: None, fingerprints: &Fingerprints::new() };
-    let first = plan(left, circumstances(&[info(7, 9)], &none, &configuration, &[])).unwrap();
+    let first = plan(left, None, circumstances(&[info(7, 9)], &none, &configuration, &[])).unwrap();
     assert_eq!(first.assignments[0].start, 7);
     assert_eq!(first.committed[&PLACE], 7);
     assert!(!first.rebuild && first.origin_is_news);
     assert_eq!((first.origin.lineage.as_str(), first.origin.offsets[&PLACE]), ("new", 7));
 
     let flag = [Acceptance::Loss { topic: Topic::Sales, partition: 0, from: 0, to: 6 }];
-    let error = plan(left, circumstances(&[info(7, 9)], &none, &configuration, &flag)).unwrap_err();
+    let error = plan(left, None, circumstances(&[info(7, 9)], &none, &configuration, &flag)).unwrap_err();
     assert!(matches!(&error, EngineError::Settings(text) if text.contains("--accept-loss sales/0:0-6")), "{error}");
 }
 
@@ -207,7 +207,8 @@ fn every_refusal_is_told_at_once() {
     both.origin.offsets.insert((Topic::Sales, 1), 9);
     let (none, fingerprints) = (BTreeSet::new(), Fingerprints::new());
     let left = Left { progress: &left, origin: Some(&both.origin), fingerprints: &fingerprints };
-    let error = plan(left, circumstances(&both.partitions, &none, &both.configuration, &[])).unwrap_err().to_string();
+    let error =
+        plan(left, None, circumstances(&both.partitions, &none, &both.configuration, &[])).unwrap_err().to_string();
     assert!(error.ends_with("with --accept-loss sales/0:7-11 --accept-loss sales/1:9-19"), "{error}");
 }
 

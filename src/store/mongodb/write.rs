@@ -12,14 +12,16 @@ use super::bson::{from_bson, to_bson};
 use super::commit::{Batches, Guard, Outcome, Prepared, write_errors};
 use super::connect::Connection;
 use super::fault::{DUPLICATE_KEY, Fault, INDEX_CONFLICTS, NAMESPACE_EXISTS};
+use super::read::MongoReader;
 use crate::document::{Collection, Document, Value};
 use crate::store::retry::Backoff;
 use crate::store::state::{FINGERPRINTS, Held, ORIGIN, PROGRESS, fingerprints_from, origin_from, progress_from};
-use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions};
+use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions, StoreScan};
 
 /// The store that an instance writes to.
 pub(in crate::store) struct MongoStore {
     connection: Connection,
+    address: StoreAddress,
     options: StoreOptions,
     instance: String,
     held: Option<Held>,
@@ -30,7 +32,14 @@ pub(in crate::store) struct MongoStore {
 impl MongoStore {
     pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
         let connection = Connection::open(address, &options)?;
-        Ok(MongoStore { connection, options, instance: String::new(), held: None, session: None })
+        Ok(MongoStore {
+            connection,
+            address: address.clone(),
+            options,
+            instance: String::new(),
+            held: None,
+            session: None,
+        })
     }
 
     fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
@@ -188,6 +197,10 @@ impl Store for MongoStore {
             }
             Ok(alerts)
         })
+    }
+
+    fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError> {
+        Ok(Some(Box::new(MongoReader::open(&self.address, self.options.clone())?)))
     }
 
     fn guarantee(&self) -> String {

@@ -7,14 +7,14 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use super::cell::to_sql;
 use super::rows::{Conflict, Writers, documents, one_document, select};
 use super::schema::{self, Table, quoted};
-use super::{FileIdentity, Stop, connect, failure, is_busy};
+use super::{FileIdentity, SqliteReader, Stop, connect, failure, is_busy};
 use crate::document::{Collection, Document};
 use crate::store::retry::Backoff;
 use crate::store::state::{
     FINGERPRINTS, Held, ORIGIN, PROGRESS, epoch_to_stored, fingerprints_document, fingerprints_from, offsets_to_value,
     origin_document, origin_from, progress_document, progress_from,
 };
-use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreError, StoreOptions};
+use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreError, StoreOptions, StoreScan};
 
 /// raw_data rows that one commit lets expire at most, so that a long pause does not make it a long one.
 const EXPIRE_AT_ONCE: i64 = 20_000;
@@ -221,6 +221,10 @@ impl Store for SqliteStore {
             documents(&mut self.connection.prepare(&sql)?, [], collection, table)
         };
         read().map_err(|stop| stop.into_error("read the alerts of", &self.path))
+    }
+
+    fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError> {
+        Ok(Some(Box::new(SqliteReader::open(&self.path)?)))
     }
 
     fn guarantee(&self) -> String {

@@ -1,0 +1,140 @@
+//! One worker's part in a checkpoint.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
+use tillflow_dataflows::admission::SavedPartition;
+use tillflow_dataflows::state::{Chunk, State};
+use tillflow_dataflows::time::Tick;
+use timely::dataflow::operators::probe::Handle;
+
+use super::schedule::Schedule;
+
+/// A worker's share of the state as of a tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine) struct Shard {
+    pub(super) tick: Tick,
+    /// Its partitions, and the next offset of each.
+    pub(in crate::engine) partitions: Vec<(SavedPartition, Option<i64>)>,
+    /// Its share of the graph's state.
+    pub(in crate::engine) chunks: Vec<Chunk>,
+}
+
+impl Shard {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("numbers, texts and lists can be encoded")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Shard, String> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((shard, [])) => Ok(shard),
+            Ok(_) => Err(String::from("there is more than a shard")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A shard that is being made.
+struct Making {
+    shard: Shard,
+    /// The next collection to be saved.
+    next: usize,
+}
+
+/// The state of one worker's graph, and what it has to do for checkpoints.
+pub(in crate::engine) struct Saving {
+    pub(in crate::engine) state: State,
+    schedule: Arc<Schedule>,
+    /// Absent where no checkpoints are made.
+    shards: Option<Sender<Shard>>,
+    making: Option<Making>,
+    /// The tick of the shard that was made last.
+    made: Option<Tick>,
+}
+
+impl Saving {
+    pub(in crate::engine) fn new(state: State, schedule: Arc<Schedule>, shards: Option<Sender<Shard>>) -> Saving {
+        Saving { state, schedule, shards, making: None, made: None }
+    }
+
+    /// To be called between two ticks of this worker, before the second is opened. `partitions` gives what admission
+    /// remembers at this moment.
+    pub(in crate::engine) fn between(
+        &mut self,
+        (closed, next): (Tick, Tick),
+        leads: bool,
+        partitions: impl FnOnce() -> Vec<(SavedPartition, Option<i64>)>,
+    ) {
+        if self.shards.is_none() {
+            return;
+        }
+        self.schedule.opening(next);
+        if leads {
+            self.schedule.ask_if_due(next);
+        }
+        let wanted = self.schedule.wanted();
+        if self.making.as_ref().is_some_and(|making| wanted != Some(making.shard.tick)) {
+            // Another worker was too late for it.
+            self.drop_what_is_being_made();
+        }
+        match wanted {
+            Some(tick) if self.making.is_some() || self.made == Some(tick) || next <= tick => {}
+            Some(tick) if closed > tick => self.schedule.abandon(tick),
+            Some(tick) => self.begin(tick, partitions()),
+            None => {}
+        }
+    }
+
+    fn begin(&mut self, tick: Tick, partitions: Vec<(SavedPartition, Option<i64>)>) {
+        self.state.hold(tick);
+        self.making = Some(Making { shard: Shard { tick, partitions, chunks: Vec::new() }, next: 0 });
+    }
+
+    fn drop_what_is_being_made(&mut self) {
+        self.making = None;
+        self.state.release();
+    }
+
+    /// Does a piece of what there is to do: lets history go, and saves one collection if its tick is complete.
+    pub(in crate::engine) fn work(&mut self, probe: &Handle<Tick>) {
+        let complete = probe.with_frontier(|frontier| frontier.first().copied());
+        if let Some(complete) = complete {
+            self.state.compact(complete);
+        }
+        let Some(Making { shard, next }) = &mut self.making else { return };
+        if complete.is_some_and(|complete| complete <= shard.tick) {
+            return;
+        }
+        if *next < self.state.cuts() {
+            self.state.save(*next, &mut |chunk| shard.chunks.push(chunk));
+            *next += 1;
+        }
+        if *next == self.state.cuts()
+            && let Some(Making { shard, .. }) = self.making.take()
+        {
+            self.state.release();
+            self.made = Some(shard.tick);
+            if let Some(shards) = &self.shards {
+                // A writer that has ended has said why.
+                let _ = shards.send(shard);
+            }
+        }
+    }
+
+    /// Begins the last checkpoint, of a tick that no worker reads beyond.
+    pub(in crate::engine) fn begin_last(&mut self, tick: Tick, partitions: Vec<(SavedPartition, Option<i64>)>) {
+        self.drop_what_is_being_made();
+        self.begin(tick, partitions);
+    }
+
+    /// Whether a shard is being made.
+    pub(in crate::engine) fn is_making(&self) -> bool {
+        self.making.is_some()
+    }
+
+    /// Whether checkpoints are made.
+    pub(in crate::engine) fn is_on(&self) -> bool {
+        self.shards.is_some()
+    }
+}

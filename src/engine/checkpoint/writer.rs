@@ -1,0 +1,148 @@
+//! The thread that writes checkpoints.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::folder::{Folder, Owner};
+use super::manifest::{FORMAT, Manifest, ShardObject};
+use super::schedule::Schedule;
+use super::shard::Shard;
+use crate::engine::now;
+use crate::metrics::Metrics;
+use crate::store::Offsets;
+
+/// How many whole checkpoints are kept: where the store goes back behind the newest, an older one may do.
+const KEPT: usize = 3;
+
+/// How often it is looked whether the store has got as far as a checkpoint.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How far the store is, and whether it will get any further.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Written {
+    reached: Mutex<(Offsets, bool)>,
+    changed: Condvar,
+}
+
+impl Written {
+    /// The store has committed the records below `offsets`.
+    pub(in crate::engine) fn reach(&self, offsets: &Offsets) {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).0.clone_from(offsets);
+        self.changed.notify_all();
+    }
+
+    /// Nothing will be committed any more.
+    pub(in crate::engine) fn end(&self) {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the store has committed the records below `offsets`; false if it never will.
+    fn wait(&self, offsets: &Offsets) -> bool {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let is_reached =
+                offsets.iter().all(|(place, next)| reached.0.get(place).is_some_and(|committed| committed >= next));
+            if is_reached || reached.1 {
+                return is_reached;
+            }
+            reached = self.changed.wait_timeout(reached, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// What writes checkpoints.
+pub(in crate::engine) struct Writer {
+    pub(in crate::engine) folder: Folder,
+    pub(in crate::engine) owner: Owner,
+    pub(in crate::engine) configuration: String,
+    pub(in crate::engine) instance: String,
+    pub(in crate::engine) workers: usize,
+    pub(in crate::engine) schedule: Arc<Schedule>,
+    pub(in crate::engine) written: Arc<Written>,
+    pub(in crate::engine) metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// Writes what the workers send, until they have ended. A checkpoint that cannot be written is said and left out: the
+    /// next one may be, and until then a start reads more again.
+    pub(in crate::engine) fn run(self, shards: &Receiver<Shard>) {
+        let mut claimed = false;
+        let mut waiting: Vec<Shard> = Vec::new();
+        loop {
+            let shard = match shards.recv_timeout(LOOK) {
+                Ok(shard) => shard,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Those of a checkpoint that was abandoned.
+            waiting.retain(|known| known.tick == shard.tick);
+            waiting.push(shard);
+            if waiting.len() < self.workers {
+                continue;
+            }
+            let shards = std::mem::take(&mut waiting);
+            let tick = shards[0].tick;
+            let result = self.write(&shards, &mut claimed);
+            let took = self.schedule.finished(tick);
+            match result {
+                Ok(true) => self.metrics.checkpointed(took),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("cannot write a checkpoint into {}: {error}", self.folder.shown()),
+            }
+        }
+    }
+
+    /// Writes a checkpoint, unless the store will not get as far.
+    fn write(&self, shards: &[Shard], claimed: &mut bool) -> Result<bool, String> {
+        let made_at = now();
+        // The time first: later ones come later in order.
+        let id = format!("{made_at:015}-{}", self.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+        let mut objects = Vec::new();
+        let mut offsets = Offsets::new();
+        for (place, shard) in shards.iter().enumerate() {
+            offsets.extend(
+                shard.partitions.iter().filter_map(|(saved, next)| Some(((saved.topic, saved.number), (*next)?))),
+            );
+            let (name, bytes) = (format!("shard-{place}"), shard.encode());
+            objects.push(ShardObject { name: name.clone(), bytes: bytes.len(), crc: crc32fast::hash(&bytes) });
+            self.folder.write_part(&id, &name, bytes)?;
+        }
+        if !self.written.wait(&offsets) {
+            self.folder.remove(&id)?;
+            return Ok(false);
+        }
+        if !*claimed {
+            self.folder.claim(&self.owner)?;
+            *claimed = true;
+        }
+        let manifest = Manifest {
+            format: FORMAT,
+            lineage: self.owner.lineage.clone(),
+            configuration: self.configuration.clone(),
+            instance: self.instance.clone(),
+            made_at,
+            offsets: Manifest::listed(&offsets),
+            shards: objects,
+        };
+        self.folder.write_manifest(&id, &manifest)?;
+        self.prune(&id);
+        Ok(true)
+    }
+
+    /// Removes what is older than the last few checkpoints.
+    fn prune(&self, newest: &str) {
+        let kept: Vec<String> = self.folder.checkpoints().into_iter().take(KEPT).map(|found| found.id).collect();
+        let oldest = kept.iter().map(String::as_str).min().unwrap_or(newest);
+        for id in self.folder.ids() {
+            // What is between the kept ones and not whole may be another instance's, which is just being made.
+            if id.as_str() < oldest
+                && let Err(error) = self.folder.remove(&id)
+            {
+                tracing::warn!("cannot remove the checkpoint {id} from {}: {error}", self.folder.shown());
+            }
+        }
+    }
+}
