@@ -264,6 +264,15 @@ fn check_origin(
     let refused = |what: String| {
         VerifyError::Settings(format!("the store was filled with other settings, so other numbers are right: {what}"))
     };
+    if let Some(accepted) = origin.accepted.iter().find(|accepted| accepted.cannot_be_read_again()) {
+        let (topic, partition) = accepted.what.place();
+        return Err(VerifyError::Lost(format!(
+            "the store's numbers hold records of {} partition {partition} that others have the offsets of now, as was \
+             accepted with {}: neither raw_data nor the source can say what they were",
+            topic.name(),
+            accepted.what
+        )));
+    }
     let store = Configuration::parse(&origin.configuration)
         .map_err(|unknown| refused(format!("this version does not understand them: {unknown}")))?;
     let ours = Configuration {
