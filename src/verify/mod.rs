@@ -55,7 +55,7 @@ use crate::configuration::Configuration;
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::source::{Source, SourceError};
-use crate::store::{Origin, Progress, Scanned, StoreError, StoreScan};
+use crate::store::{Acceptance, Accepted, Origin, Progress, Scanned, StoreError, StoreScan};
 use crate::views::file;
 
 pub use self::admission::AdmissionWindows;
@@ -205,7 +205,7 @@ pub fn verify(
         None => from_raw.then_some(read),
     };
     if let Some(rows) = rows {
-        count_raw(store, &spans, rows, &mut comparison)?;
+        count_raw(store, &spans, &origin.accepted, rows, &mut comparison)?;
     }
 
     let mut compared: Vec<(Collection, u64)> = comparison.compared().collect();
@@ -217,16 +217,27 @@ pub fn verify(
     Ok(Some(Verification { progress, quality, compared, gaps: rightly, differences, total }))
 }
 
-/// Rows of raw_data that are not the one of their offset would be met by no look-up; a count meets them.
+/// Rows of raw_data that are not the one of their offset would be met by no look-up; a count meets them. Rows of records
+/// that were given up before they were counted are what an interrupted run left, and count as little as they.
 fn count_raw(
     store: &mut dyn StoreScan,
     spans: &[Span],
+    accepted: &[Accepted],
     found: u64,
     comparison: &mut Comparison,
 ) -> Result<(), VerifyError> {
     let mut rows = 0;
     for span in spans {
         rows += store.raw_below(span.topic, span.partition, span.until)?;
+        for Accepted { what, .. } in accepted {
+            if let Acceptance::Loss { topic, partition, from, to } = *what
+                && (topic, partition) == (span.topic, span.partition)
+                && to < span.until
+            {
+                let given_up = store.raw_below(topic, partition, to + 1)?;
+                rows -= given_up.saturating_sub(store.raw_below(topic, partition, from)?).min(rows);
+            }
+        }
     }
     if rows > found {
         let evidence = Evidence {
