@@ -55,7 +55,7 @@ use crate::configuration::Configuration;
 use crate::document::{Collection, Document, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::source::{Source, SourceError};
-use crate::store::{Origin, Progress, Scanned, StoreError, StoreScan};
+use crate::store::{Acceptance, Accepted, Origin, Progress, Scanned, StoreError, StoreScan};
 use crate::views::file;
 
 pub use self::admission::AdmissionWindows;
@@ -205,7 +205,7 @@ pub fn verify(
         None => from_raw.then_some(read),
     };
     if let Some(rows) = rows {
-        count_raw(store, &spans, rows, &mut comparison)?;
+        count_raw(store, &spans, &origin.accepted, rows, &mut comparison)?;
     }
 
     let mut compared: Vec<(Collection, u64)> = comparison.compared().collect();
@@ -217,16 +217,27 @@ pub fn verify(
     Ok(Some(Verification { progress, quality, compared, gaps: rightly, differences, total }))
 }
 
-/// Rows of raw_data that are not the one of their offset would be met by no look-up; a count meets them.
+/// Rows of raw_data that are not the one of their offset would be met by no look-up; a count meets them. Rows of records
+/// that were given up before they were counted are what an interrupted run left, and count as little as they.
 fn count_raw(
     store: &mut dyn StoreScan,
     spans: &[Span],
+    accepted: &[Accepted],
     found: u64,
     comparison: &mut Comparison,
 ) -> Result<(), VerifyError> {
     let mut rows = 0;
     for span in spans {
         rows += store.raw_below(span.topic, span.partition, span.until)?;
+        for Accepted { what, .. } in accepted {
+            if let Acceptance::Loss { topic, partition, from, to } = *what
+                && (topic, partition) == (span.topic, span.partition)
+                && to < span.until
+            {
+                let given_up = store.raw_below(topic, partition, to + 1)?;
+                rows -= given_up.saturating_sub(store.raw_below(topic, partition, from)?).min(rows);
+            }
+        }
     }
     if rows > found {
         let evidence = Evidence {
@@ -264,6 +275,15 @@ fn check_origin(
     let refused = |what: String| {
         VerifyError::Settings(format!("the store was filled with other settings, so other numbers are right: {what}"))
     };
+    if let Some(accepted) = origin.accepted.iter().find(|accepted| accepted.cannot_be_read_again()) {
+        let (topic, partition) = accepted.what.place();
+        return Err(VerifyError::Lost(format!(
+            "the store's numbers hold records of {} partition {partition} that others have the offsets of now, as was \
+             accepted with {}: neither raw_data nor the source can say what they were",
+            topic.name(),
+            accepted.what
+        )));
+    }
     let store = Configuration::parse(&origin.configuration)
         .map_err(|unknown| refused(format!("this version does not understand them: {unknown}")))?;
     let ours = Configuration {

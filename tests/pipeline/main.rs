@@ -5,7 +5,9 @@
 //! packages of `tests/requirements.txt`.
 
 mod equal;
+mod losses;
 mod pages;
+mod partitions;
 mod refusals;
 mod restarts;
 mod support;

@@ -3,13 +3,9 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-
 use crate::support::program::{Ended, Tillflow, write};
 use crate::support::world::{Hostile, Store, Topics};
-use crate::support::{SOON, closed_port, kafka, wait_for};
+use crate::support::{SOON, closed_port};
 
 /// Words that are in no output, wherever they are given.
 const SECRET: &str = "S3cret-9f2b";
@@ -19,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ends with `code`, and one line on standard error that has all of `words`.
 #[track_caller]
-fn refused(ended: &Ended, code: i32, words: &[&str]) {
+pub fn refused(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{ended:?}");
     assert_eq!(ended.stdout, "", "{ended:?}");
     let errors: Vec<&str> = ended.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
@@ -192,12 +188,8 @@ fn a_store_that_was_filled_with_other_settings() {
     }
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
-
 #[test]
-fn a_topic_that_was_made_anew() {
+fn a_topic_that_is_gone_and_one_that_was_made_anew() {
     let topics = Topics::init("anew", 2);
     topics.generate(42, 600);
     let store = Store::sqlite();
@@ -208,14 +200,7 @@ fn a_topic_that_was_made_anew() {
     let ended = store.run(&topics, "").run(SOON);
     refused(&ended, 3, &["tillflow init"]);
 
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka()).create().expect("an admin client");
-    wait_for(SOON, "the topics to be made anew", || {
-        let names = ["user_activity", "sales", "inventory"].map(|topic| format!("{}{topic}", topics.prefix));
-        let new = names.each_ref().map(|name| NewTopic::new(name, 2, TopicReplication::Fixed(1)));
-        let made = wait(admin.create_topics(&new, &AdminOptions::new())).expect("the broker answers");
-        made.iter().all(Result::is_ok).then_some(())
-    });
+    topics.make(2);
     topics.generate(43, 100);
     let ended = store.run(&topics, "").run(SOON);
     refused(&ended, 4, &["created anew", "empty store"]);

@@ -146,7 +146,8 @@ impl Reader for KafkaReader {
         let mut list = TopicPartitionList::new();
         let name = self.names[assignment.topic as usize].clone();
         self.partitions.push(Partition::split(&self.consumer, name, assignment, &mut list)?);
-        // Not `assign`: it would take the queues of the others back.
+        // Not `assign`: it would take the queues of the others back. The queue of an added partition may hold as much as
+        // each of the others: until the next start the bound of all together grows with it.
         self.consumer.incremental_assign(&list).map_err(|error| refused(&error))
     }
 
@@ -216,16 +217,17 @@ fn classify(error: &KafkaError, partition: &Partition) -> Result<String, SourceE
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::time::Instant;
 
-    use super::*;
-    use crate::source::kafka::KafkaSettings;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-    #[test]
-    fn records_that_come_before_the_first_look_are_all_given() {
-        let cluster = MockCluster::new(1).expect("a cluster");
+    use super::*;
+    use crate::source::kafka::KafkaSettings;
+
+    /// Three partitions of 100 records each, and what reads of them.
+    fn reader(cluster: &MockCluster<'_, impl rdkafka::ClientContext>, partitions: Range<i32>) -> KafkaReader {
         cluster.create_topic("sales", 3, 1).expect("a topic");
         let producer: BaseProducer = rdkafka::ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())
@@ -237,7 +239,6 @@ mod tests {
             producer.send(record).expect("room in the queue");
         }
         producer.flush(Duration::from_secs(30)).expect("sent");
-
         let settings = KafkaSettings {
             bootstrap_servers: cluster.bootstrap_servers(),
             group_id: "readers".into(),
@@ -247,21 +248,61 @@ mod tests {
         };
         let client = Client::new(settings).expect("a client");
         let consumer = Arc::new(client.consumer_of(3).expect("a consumer"));
-        let assignments: Vec<Assignment> =
-            (0..3).map(|partition| Assignment { topic: Topic::Sales, partition, start: 0 }).collect();
-        let mut reader = KafkaReader::new(&client, consumer, &assignments, Ends::default()).expect("a reader");
-        // Long enough for librdkafka to have fetched everything, as when a worker is slow to begin.
-        std::thread::sleep(Duration::from_secs(2));
+        let assignments: Vec<Assignment> = partitions.map(assignment).collect();
+        KafkaReader::new(&client, consumer, &assignments, Ends::default()).expect("a reader")
+    }
 
+    fn assignment(partition: i32) -> Assignment {
+        Assignment { topic: Topic::Sales, partition, start: 0 }
+    }
+
+    /// Reads until `partitions` of them are at their ends; at most `limit` records at once.
+    fn read(reader: &mut KafkaReader, given: &mut [Vec<i64>], partitions: usize, limit: usize) {
         let begun = Instant::now();
-        let mut given: Vec<Vec<i64>> = vec![Vec::new(); 3];
-        while !(0..3).all(|index| reader.position(index).at_end) {
+        while !(0..partitions).all(|index| reader.position(index).at_end) {
             assert!(begun.elapsed() < Duration::from_secs(30), "{given:?}");
-            for (index, given) in given.iter_mut().enumerate() {
-                reader.poll(index, 1_000, i64::MAX, &mut |record| given.push(record.offset)).expect("records");
+            for (index, given) in given.iter_mut().take(partitions).enumerate() {
+                reader.poll(index, limit, i64::MAX, &mut |record| given.push(record.offset)).expect("records");
             }
             assert_eq!(reader.serve().expect("no stray record"), None);
         }
+    }
+
+    #[test]
+    fn records_that_come_before_the_first_look_are_all_given() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let mut reader = reader(&cluster, 0..3);
+        // Long enough for librdkafka to have fetched everything, as when a worker is slow to begin.
+        std::thread::sleep(Duration::from_secs(2));
+        let mut given: Vec<Vec<i64>> = vec![Vec::new(); 3];
+        read(&mut reader, &mut given, 3, 1_000);
         assert!(given.iter().all(|given| given.iter().copied().eq(0..100)), "{given:?}");
+    }
+
+    #[test]
+    fn partitions_that_are_added_later_leave_the_others_as_they_are() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let mut reader = reader(&cluster, 0..1);
+        let mut given: Vec<Vec<i64>> = vec![Vec::new(); 3];
+        // Some are given and some wait in the queue when the next one comes.
+        while given[0].len() < 10 {
+            reader.poll(0, 10 - given[0].len(), i64::MAX, &mut |record| given[0].push(record.offset)).expect("records");
+        }
+        for partition in 1..3 {
+            reader.add(assignment(partition)).expect("assigned");
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        read(&mut reader, &mut given, 3, 7);
+        assert!(given.iter().all(|given| given.iter().copied().eq(0..100)), "{given:?}");
+    }
+
+    #[test]
+    fn a_reader_may_begin_with_nothing() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let mut reader = reader(&cluster, 0..0);
+        reader.add(assignment(2)).expect("assigned");
+        let mut given = [Vec::new()];
+        read(&mut reader, &mut given, 1, 1_000);
+        assert!(given[0].iter().copied().eq(0..100), "{given:?}");
     }
 }

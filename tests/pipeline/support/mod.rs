@@ -1,5 +1,6 @@
 //! What the tests stand on: services, topics and stores of their own, the program, and the oracle.
 
+pub mod broker;
 pub mod oracle;
 pub mod program;
 pub mod world;

@@ -24,7 +24,8 @@ pub struct Hostile {
     pub count: u32,
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+/// Waits for an answer of a service.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }
 
