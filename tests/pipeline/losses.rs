@@ -14,6 +14,8 @@ fn progress(store: &Store) -> Progress {
 }
 
 fn try_again(store: &Store, topics: &Topics, flags: &str) -> Ended {
+    // With a checkpoint less is lost.
+    store.forget_state();
     store.run(topics, flags).flags(["--until-caught-up"]).run(SOON)
 }
 

@@ -4,6 +4,7 @@
 //! `KAFKA_BOOTSTRAP_SERVERS`, `MONGO_URI` and `TILLFLOW_TEST_PYTHON` name the services and a Python that has the
 //! packages of `tests/requirements.txt`.
 
+mod checkpoints;
 mod equal;
 mod losses;
 mod pages;

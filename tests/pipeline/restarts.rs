@@ -80,7 +80,11 @@ fn interrupted(store: &Store, name: &str, history: Hostile, rate: u32, flags: &[
     let first = topics.send(Hostile { seed: 1, count: 60 }, 0.0, 1.0);
     let mut sending = topics.start_sending(history, rate);
     let (mut seen, mut epoch, mut interrupted) = (0, 0, 0);
-    for flags in flags.iter().cycle().take(2 * flags.len()) {
+    for (turn, flags) in flags.iter().cycle().take(2 * flags.len()).enumerate() {
+        // Without a checkpoint everything is read again.
+        if turn % 3 == 2 {
+            store.forget_state();
+        }
         let mut run = store.run(&topics, flags).start();
         wait_for_commits(store, &mut run, seen);
         let under_load = !sending.is_over();

@@ -135,13 +135,13 @@ impl Drop for Sending {
 
 /// A store of its own.
 pub enum Store {
-    Mongodb { database: String },
+    Mongodb { database: String, state: tempfile::TempDir },
     Sqlite { file: PathBuf, _folder: tempfile::TempDir },
 }
 
 impl Store {
     pub fn mongodb(name: &str) -> Store {
-        Store::Mongodb { database: unique(name) }
+        Store::Mongodb { database: unique(name), state: tempfile::tempdir().expect("a temporary folder") }
     }
 
     pub fn sqlite() -> Store {
@@ -152,10 +152,27 @@ impl Store {
     /// The flags by which the program and the oracle find it.
     pub fn flags(&self) -> Vec<String> {
         match self {
-            Store::Mongodb { database } => {
+            Store::Mongodb { database, .. } => {
                 ["--store", "mongodb", "--mongo-uri", &mongodb(), "--database", database].map(String::from).into()
             }
             Store::Sqlite { file, .. } => vec![String::from("--store"), format!("sqlite:{}", file.display())],
+        }
+    }
+
+    /// Where its checkpoints are.
+    pub fn state(&self) -> PathBuf {
+        match self {
+            Store::Mongodb { state, .. } => state.path().join("state"),
+            // Where the program looks by itself.
+            Store::Sqlite { file, .. } => file.with_extension("sqlite.state"),
+        }
+    }
+
+    /// Lets the next run begin without a checkpoint.
+    pub fn forget_state(&self) {
+        match std::fs::remove_dir_all(self.state()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", self.state().display()),
+            _ => {}
         }
     }
 
@@ -165,7 +182,12 @@ impl Store {
     }
 
     pub fn run_with_pages(&self, topics: &Topics, flags: &str) -> Tillflow {
-        Tillflow::new(["run"]).flags(topics.flags()).flags(self.flags()).flags(flags.split_whitespace())
+        let run = Tillflow::new(["run", "--checkpoint-interval", "300ms"]).flags(topics.flags()).flags(self.flags());
+        let state = match self {
+            Store::Mongodb { .. } => vec![String::from("--state"), self.state().display().to_string()],
+            Store::Sqlite { .. } => Vec::new(),
+        };
+        run.flags(state).flags(flags.split_whitespace())
     }
 
     /// Runs until everything that is there is committed.
@@ -185,7 +207,7 @@ impl Store {
     /// How far it is; absent before the first commit.
     pub fn progress(&self) -> Option<Progress> {
         let address = match self {
-            Store::Mongodb { database } => StoreAddress::parse("mongodb", &mongodb(), database),
+            Store::Mongodb { database, .. } => StoreAddress::parse("mongodb", &mongodb(), database),
             // No run has got as far as making it.
             Store::Sqlite { file, .. } if !file.exists() => return None,
             Store::Sqlite { file, .. } => StoreAddress::parse(&format!("sqlite:{}", file.display()), "", ""),
@@ -207,7 +229,7 @@ impl Drop for Store {
         if std::env::var_os("TILLFLOW_TEST_SERVICES_END").is_some() {
             return;
         }
-        if let Store::Mongodb { database } = self {
+        if let Store::Mongodb { database, .. } = self {
             let dropped = wait(async {
                 let client = mongodb::Client::with_uri_str(mongodb()).await?;
                 client.database(database).drop().await
