@@ -8,16 +8,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
 use super::CliError;
+use crate::cluster::fate;
 
 /// How long a stop may take before the process ends without its last epoch, which the next start reads again.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 
 /// A flag that the first SIGINT or SIGTERM sets; a second one ends the process at once with 130.
+///
+/// Others may set the flag, too: a signal after that is still the first one.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal finds the flag unset and only sets it.
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&asked))
+            .and_then(|_| flag::register(signal, Arc::clone(&asked)))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)))
             .map_err(|error| CliError::System(format!("listening for signals: {error}")))?;
     }
@@ -66,18 +71,37 @@ pub(super) fn end_at_once(words: &'static str) -> Result<(), CliError> {
     std::thread::Builder::new().name("tillflow-signals".into()).spawn(wait).map(|_| ()).map_err(failed)
 }
 
+/// The threads, by the beginnings of their names, without which a run would stand still or say what is not so. The
+/// others, which build pages and show the status, may fail alone.
+const PIPELINE: [&str; 11] = [
+    "main",
+    "timely:",
+    "tillflow-commit",
+    "tillflow-mongodb",
+    "tillflow-read",
+    "tillflow-lag",
+    "tillflow-generate",
+    "tillflow-cluster",
+    "tillflow-watchdog",
+    "tillflow-stop",
+    "tillflow-signals",
+];
+
 /// Makes a panic in a thread of the pipeline end the process with 70: the other workers would wait for it for ever.
+///
+/// timely panics when it loses a connection. That is no bug, and ends the process as the loss of a peer.
 pub(super) fn exit_on_panic() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        default(panic);
         let thread = std::thread::current();
         let name = thread.name().unwrap_or_default();
-        let pipeline = name == "main"
-            || ["timely:", "tillflow-commit", "tillflow-read", "tillflow-generate"]
-                .iter()
-                .any(|ours| name.starts_with(ours));
-        if pipeline {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        if fate::connection_panicked(name, message.unwrap_or_default()) {
+            return;
+        }
+        default(panic);
+        if PIPELINE.iter().any(|ours| name.starts_with(ours)) {
             eprintln!(
                 "error: a bug in tillflow ended it (in thread {name}); what is committed stays exact, start it again"
             );
