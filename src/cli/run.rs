@@ -14,9 +14,10 @@ use super::options::{
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterSettings};
 use crate::engine::{self, EngineOptions};
 use crate::metrics::Metrics;
+use crate::source::Source;
 use crate::status::{Problem, Status};
 use crate::store::StoreOptions;
 
@@ -88,28 +89,16 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         instance: instance(),
         views,
     };
-    // Before the store is opened: a cluster that does not come about leaves alone whoever has it.
-    let cluster = match cluster {
-        Some(settings) => {
-            tracing::info!("process {} of {}: waiting for the others", settings.process, settings.hosts.len());
-            let cluster = Cluster::form(&settings, &agreement(&options, source.as_ref()))?;
-            tracing::info!("all {} processes are there", cluster.processes);
-            Some(cluster)
-        }
-        None => None,
-    };
-    let cluster = match cluster {
-        Some(cluster) if cluster.process > 0 => {
-            begun.store(true, Ordering::SeqCst);
-            let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
-            let result = engine::follow(&options, source, &status, &metrics, &stop, cluster);
-            drop(line);
-            result?;
-            tracing::info!("stopped, process 0 has committed all");
-            return Ok(());
-        }
-        cluster => cluster,
-    };
+    if let Some(settings) = cluster.as_ref().filter(|settings| settings.process > 0) {
+        let cluster = form(settings, &options, source.as_ref())?;
+        begun.store(true, Ordering::SeqCst);
+        let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
+        let result = engine::follow(&options, source, &status, &metrics, &stop, cluster);
+        drop(line);
+        result?;
+        tracing::info!("stopped, process 0 has committed all");
+        return Ok(());
+    }
     let (told, counted, has_begun) = (Arc::clone(&status), Arc::clone(&metrics), Arc::clone(&begun));
     let mut store = address.open_with(StoreOptions {
         raw_ttl: args.raw_data_ttl,
@@ -146,6 +135,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
             },
         )?),
     };
+    // Whoever has the store keeps it until there is a cluster that could take it over.
+    let cluster = cluster.map(|settings| form(&settings, &options, source.as_ref())).transpose()?;
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
     let result = match cluster {
@@ -164,6 +155,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         "stopped, all committed"
     );
     Ok(())
+}
+
+/// Waits for the other processes.
+fn form(settings: &ClusterSettings, options: &EngineOptions, source: &dyn Source) -> Result<Cluster, CliError> {
+    tracing::info!("process {} of {}: waiting for the others", settings.process, settings.hosts.len());
+    let cluster = Cluster::form(settings, &agreement(options, source))?;
+    tracing::info!("all {} processes are there", cluster.processes);
+    Ok(cluster)
 }
 
 /// A name for this run that no other has.

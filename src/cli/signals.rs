@@ -97,9 +97,7 @@ pub(super) fn exit_on_panic() {
         let name = thread.name().unwrap_or_default();
         let payload = panic.payload();
         let message = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-        if fate::connection_panicked(name, message.unwrap_or_default()) {
-            return;
-        }
+        fate::connection_panicked(name, message.unwrap_or_default());
         default(panic);
         if PIPELINE.iter().any(|ours| name.starts_with(ours)) {
             eprintln!(
@@ -108,4 +106,64 @@ pub(super) fn exit_on_panic() {
             low_level::exit(70);
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Names the thread that is to panic, and with which words.
+    const THREAD: &str = "TILLFLOW_TEST_PANIC_THREAD";
+    const WORDS: &str = "TILLFLOW_TEST_PANIC_WORDS";
+
+    /// Exit code of a process that has survived a panic.
+    const SURVIVED: i32 = 99;
+
+    /// Not a test of its own: what the processes do that the next one starts.
+    #[test]
+    fn panics_when_told_to() {
+        let (Ok(name), Ok(words)) = (std::env::var(THREAD), std::env::var(WORDS)) else { return };
+        exit_on_panic();
+        let thread = std::thread::Builder::new().name(name).spawn(move || panic!("{words}")).expect("a thread");
+        assert!(thread.join().is_err());
+        std::process::exit(SURVIVED);
+    }
+
+    #[test]
+    fn a_panic_ends_the_process_unless_pages_alone_suffer() {
+        let cases = [
+            ("timely:work-0", "any", 70),
+            ("tillflow-commit", "any", 70),
+            ("tillflow-read-sales", "any", 70),
+            ("tillflow-lag", "any", 70),
+            ("tillflow-mongodb", "any", 70),
+            ("tillflow-cluster-control", "any", 70),
+            ("tillflow-watchdog", "any", 70),
+            ("timely:recv-1", "any", 70),
+            ("timely:recv-1", "timely communication error: reading data: socket closed", 3),
+            ("timely:send-2", "timely communication error: writing data: Broken pipe (os error 32)", 3),
+            ("http-handler-1", "any", SURVIVED),
+            ("dashboard-reader", "any", SURVIVED),
+            ("tillflow-status", "any", SURVIVED),
+        ];
+        for (thread, words, code) in cases {
+            let begun = Instant::now();
+            let output = Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", "cli::signals::tests::panics_when_told_to", "--nocapture"])
+                .env(THREAD, thread)
+                .env(WORDS, words)
+                .output()
+                .expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{thread}: {said}");
+            assert!(begun.elapsed() < Duration::from_secs(2), "{thread}: {:?}", begun.elapsed());
+            if code == 3 {
+                let process = thread.rsplit('-').next().unwrap_or_default();
+                assert!(said.contains(&format!("error: process {process} of the cluster was lost")), "{said}");
+                assert!(!said.contains("panicked"), "{said}");
+            }
+        }
+    }
 }

@@ -50,18 +50,16 @@ fn end(words: &str) -> ! {
     low_level::exit(3)
 }
 
-/// To be called when a thread has panicked: whether that was one of timely's that lost its connection. In that case it
-/// returns only if this process is ending anyway.
-pub fn connection_panicked(thread: &str, message: &str) -> bool {
+/// To be called when a thread has panicked, before it unwinds. Returns unless that was one of timely's that lost its
+/// connection.
+pub fn connection_panicked(thread: &str, message: &str) {
     let process = thread.strip_prefix("timely:recv-").or_else(|| thread.strip_prefix("timely:send-"));
-    match process.and_then(|process| process.parse().ok()) {
-        Some(process) if message.starts_with("timely communication error") => {
-            let how = message.rsplit(": ").next().unwrap_or(message);
-            lost(process, how);
-            true
-        }
-        // Whatever else goes wrong there while this process ends is a consequence.
-        Some(_) => is_ending(),
-        None => false,
+    let Some(process) = process.and_then(|process| process.parse().ok()) else { return };
+    if message.starts_with("timely communication error") {
+        lost(process, message.rsplit(": ").next().unwrap_or(message));
+    }
+    // Whatever goes wrong here while this process ends is a consequence. To unwind would make the workers panic, too.
+    while is_ending() {
+        std::thread::park();
     }
 }

@@ -141,8 +141,8 @@ impl Control {
         processes: usize,
         shared: &Arc<Shared>,
     ) -> Result<Control, EngineError> {
-        let failing = Arc::clone(shared);
-        fate::ask_whether_ending(move || failing.has_failed());
+        let failing = Arc::downgrade(shared);
+        fate::ask_whether_ending(move || failing.upgrade().is_some_and(|shared| shared.has_failed()));
         let ended = Arc::new(AtomicBool::new(false));
         let (done, finished) = crossbeam_channel::bounded(1);
         let talk = Talk {

@@ -4,6 +4,7 @@
 //! `KAFKA_BOOTSTRAP_SERVERS`, `MONGO_URI` and `TILLFLOW_TEST_PYTHON` name the services and a Python that has the
 //! packages of `tests/requirements.txt`.
 
+mod cluster;
 mod equal;
 mod pages;
 mod refusals;
