@@ -65,7 +65,7 @@ enum Command {
     /// Everything in one process, nothing else to start: generator, pipeline, SQLite store, dashboard
     Demo(demo::DemoArgs),
     /// The pipeline: source -> dataflow -> store, with the dashboard beside it
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Realistic sample data, to Kafka or to files
     Generate(generate::GenerateCommand),
     /// The pages alone, read from a store that some `run` fills

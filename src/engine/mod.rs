@@ -47,7 +47,7 @@ pub use self::follow::follow;
 
 use self::committer::Committer;
 use self::control::{Control, Told};
-use self::watchdog::{Pulse, Watchdog, Watched};
+use self::watchdog::{Pulse, Watchdog};
 use self::worker::{Channels, Gate, Shared};
 
 /// How the pipeline runs.
@@ -215,7 +215,7 @@ fn run_with(
 
     let control = others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild)).transpose()?;
     let _watchdog = Watchdog::start(&shared)?;
-    let store = Watched::new(store, &shared.pulse);
+    let store = watchdog::watched(store, &shared.pulse);
     let committer = Committer::new(store, progress, plan, alerts, Arc::clone(&shared));
     let committing = std::thread::Builder::new()
         .name("tillflow-commit".into())

@@ -157,16 +157,17 @@ fn seen(shared: &Shared) -> Seen {
 }
 
 /// A store, and whether it is being waited for.
-pub(super) struct Watched {
+struct Watched {
     store: Box<dyn Store>,
     pulse: Arc<Pulse>,
 }
 
-impl Watched {
-    pub(super) fn new(store: Box<dyn Store>, pulse: &Arc<Pulse>) -> Box<dyn Store> {
-        Box::new(Watched { store, pulse: Arc::clone(pulse) })
-    }
+/// The same store, watched.
+pub(super) fn watched(store: Box<dyn Store>, pulse: &Arc<Pulse>) -> Box<dyn Store> {
+    Box::new(Watched { store, pulse: Arc::clone(pulse) })
+}
 
+impl Watched {
     fn during<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
         self.pulse.in_store.store(true, Ordering::Relaxed);
         let result = call(self.store.as_mut());
