@@ -77,11 +77,22 @@ pub(super) struct Told {
     pub(super) full: AtomicBool,
     /// Process 0's clock less this one's, in milliseconds.
     pub(super) clock: AtomicI64,
+    /// Ticks that pass while processes tell each other how far they are. So many more may be in the graph.
+    pub(super) under_way: u64,
     /// By process: what is wrong with its source.
     problems: Mutex<BTreeMap<usize, String>>,
 }
 
+/// What the way between two processes and back may take without holding up the reading.
+const WAY: Duration = Duration::from_millis(300);
+
 impl Told {
+    /// Of a process of a cluster, with ticks of this length.
+    pub(super) fn in_cluster(tick: Duration) -> Told {
+        let under_way = WAY.as_millis() / tick.as_millis().max(1);
+        Told { under_way: u64::try_from(under_way).unwrap_or(0), ..Told::default() }
+    }
+
     /// What is wrong with the source of another process.
     pub(super) fn problem(&self) -> Option<String> {
         let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ pub fn follow(
         status.update(|status| {
             status.phase = if handed.rebuild { Phase::Rebuilding } else { Phase::CatchingUp };
         });
-        let told = Told::default();
+        let told = Told::in_cluster(options.tick);
         told.set_clock(handed.now);
         // Complete ticks go to the drain of process 0; here none ever comes out.
         let (batches, _) = crossbeam_channel::unbounded();

@@ -204,7 +204,7 @@ fn run_with(
         gate: Gate::new(options.workers * processes, plan.rebuild),
         pending: worker::Pending::default(),
         pulse: Arc::new(Pulse::new(options.workers)),
-        told: Told::default(),
+        told: others.as_ref().map_or_else(Told::default, |_| Told::in_cluster(options.tick)),
         channels: Mutex::new(Channels { batches: Some(batches), raw: options.raw_data.then_some(raw) }),
         status: Arc::clone(status),
         metrics: Arc::clone(metrics),

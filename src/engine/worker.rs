@@ -398,7 +398,7 @@ impl Reading {
 
     /// Whether the graph is so far behind that reading more would only fill memory.
     fn is_ahead(&self, tick: Tick) -> bool {
-        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH))
+        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH + self.shared.told.under_way))
     }
 
     /// Reads a slice from each partition in turn, beginning with another one each time.
