@@ -4,6 +4,7 @@
 //! would be for ever. Nothing is tidied up, because whatever would do so may be what waits.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::low_level;
@@ -46,6 +47,11 @@ pub fn told(process: usize, why: &str) {
 }
 
 fn end(words: &str) -> ! {
+    static ENDED: AtomicBool = AtomicBool::new(false);
+    // Several threads find out about one loss.
+    while ENDED.swap(true, Ordering::SeqCst) {
+        std::thread::park();
+    }
     eprintln!("error: {words}");
     low_level::exit(3)
 }

@@ -140,12 +140,12 @@ fn killed(store: &Store, name: &str, history: Hostile, rate: u32) {
 
 #[test]
 fn a_killed_process_ends_the_other_with_sqlite() {
-    killed(&Store::sqlite(), "cluster-kill-s", Hostile { seed: 43, count: 6_000 }, 300);
+    killed(&Store::sqlite(), "cluster-kill-s", Hostile { seed: 43, count: 6_000 }, 150);
 }
 
 #[test]
 fn a_killed_process_ends_the_other_with_mongodb() {
-    killed(&Store::mongodb("cluster-kill"), "cluster-kill-m", Hostile { seed: 44, count: 2_400 }, 100);
+    killed(&Store::mongodb("cluster-kill"), "cluster-kill-m", Hostile { seed: 44, count: 2_400 }, 60);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_signal_to_one_process_stops_all() {
     let topics = Topics::named("cluster-term");
     topics.send(Hostile { seed: 1, count: 60 }, 0.0, 1.0);
     let store = Store::sqlite();
-    let mut sending = topics.start_sending(Hostile { seed: 46, count: 6_000 }, 300);
+    let mut sending = topics.start_sending(Hostile { seed: 46, count: 6_000 }, 200);
     let mut seen = 0;
     for (asked, signal) in [(1, "TERM"), (0, "INT")] {
         let hosts = free_hosts(2);
