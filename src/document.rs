@@ -5,10 +5,11 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
 use tillflow_dataflows::records::Millis;
 
 /// A collection of MongoDB, or the table of the same name in SQLite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Collection {
     /// Every record as it came.
     RawData,
@@ -56,7 +57,7 @@ impl Collection {
 }
 
 /// A field's value. An absent field is absent, never a null.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
     /// Text.
     Text(String),
@@ -95,7 +96,7 @@ impl Value {
 pub type Fields = Vec<(String, Value)>;
 
 /// One document.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
     /// Where it lives.
     pub collection: Collection,

@@ -1,6 +1,7 @@
 //! tillflow: Kafka in, incremental views out; every number belongs to one instant.
 
 pub mod cli;
+pub mod cluster;
 pub mod codec;
 pub mod configuration;
 pub mod dashboard;

@@ -1,5 +1,6 @@
 //! The command line: flags, environment and `.env` become settings, errors become one line and an exit code.
 
+mod cluster;
 mod dashboard;
 mod demo;
 mod generate;

@@ -8,14 +8,17 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
+use super::cluster::{ClusterArgs, agreement};
 use super::options::{
     AdmissionArgs, KafkaArgs, ListenArgs, OnOff, SourceAddress, StoreArgs, ViewArgs, default_workers, workers,
 };
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
+use crate::cluster::{Cluster, ClusterSettings};
 use crate::engine::{self, CheckpointOptions, EngineOptions};
 use crate::metrics::Metrics;
+use crate::source::Source;
 use crate::status::{Problem, Status};
 use crate::store::{Acceptance, StoreAddress, StoreOptions};
 
@@ -24,7 +27,8 @@ use crate::store::{Acceptance, StoreAddress, StoreOptions};
 #[command(after_help = "Examples:\n  \
     tillflow run\n  \
     tillflow run --source ndjson:data --store sqlite:shop.sqlite --until-caught-up --no-dashboard\n  \
-    tillflow run -b broker:9093 -X security.protocol=SSL --workers 4")]
+    tillflow run -b broker:9093 -X security.protocol=SSL --workers 4\n  \
+    tillflow run --processes 2 --process 0 --hosts hosts.txt   (and --process 1 on the other machine)")]
 pub(super) struct RunArgs {
     /// `kafka`, or `ndjson:DIR` for user_activity.ndjson, sales.ndjson and inventory.ndjson in that folder
     #[arg(long, value_name = "SOURCE", default_value = "kafka")]
@@ -72,6 +76,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     admission: AdmissionArgs,
     #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
     listen: ListenArgs,
 }
 
@@ -79,6 +85,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     if args.envelope && args.source == SourceAddress::Kafka {
         return Err(CliError::Settings(String::from("--envelope goes with --source ndjson:DIR only")));
     }
+    let cluster = args.cluster.settings()?;
     let stop = stop_flag()?;
     let begun = enforce_stop(&stop);
     let status = Arc::new(Status::default());
@@ -86,6 +93,31 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let views = args.views.set()?;
     let address = args.store.address()?;
     let source = args.source.open(&args.kafka, args.envelope, args.admission.timezone)?;
+    let options = EngineOptions {
+        workers: args.workers,
+        tick: Duration::from_millis(args.tick_ms),
+        raw_data: args.raw_data == OnOff::On,
+        until_caught_up: args.until_caught_up,
+        admission: args.admission.settings(),
+        timezone: args.admission.timezone,
+        instance: instance(),
+        views,
+        checkpoints: Some(CheckpointOptions {
+            folder: args.state.clone().unwrap_or_else(|| state_folder(&address)),
+            interval: args.checkpoint_interval,
+        }),
+        accepted: args.accept_loss.iter().chain(&args.accept_gone).copied().collect(),
+    };
+    if let Some(settings) = cluster.as_ref().filter(|settings| settings.process > 0) {
+        let cluster = form(settings, &options, source.as_ref())?;
+        begun.store(true, Ordering::SeqCst);
+        let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
+        let result = engine::follow(&options, source, &status, &metrics, &stop, cluster);
+        drop(line);
+        result?;
+        tracing::info!("stopped, process 0 has committed all");
+        return Ok(());
+    }
     let (told, counted, has_begun) = (Arc::clone(&status), Arc::clone(&metrics), Arc::clone(&begun));
     let mut store = address.open_with(StoreOptions {
         raw_ttl: args.raw_data_ttl,
@@ -117,29 +149,19 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
                 status: &status,
                 metrics: &metrics,
                 timezone: args.admission.timezone,
-                added: &views.added,
+                added: &options.views.added,
                 alone: false,
             },
         )?),
     };
-    let options = EngineOptions {
-        workers: args.workers,
-        tick: Duration::from_millis(args.tick_ms),
-        raw_data: args.raw_data == OnOff::On,
-        until_caught_up: args.until_caught_up,
-        admission: args.admission.settings(),
-        timezone: args.admission.timezone,
-        instance: instance(),
-        views,
-        checkpoints: Some(CheckpointOptions {
-            folder: args.state.clone().unwrap_or_else(|| state_folder(&address)),
-            interval: args.checkpoint_interval,
-        }),
-        accepted: args.accept_loss.iter().chain(&args.accept_gone).copied().collect(),
-    };
+    // Whoever has the store keeps it until there is a cluster that could take it over.
+    let cluster = cluster.map(|settings| form(&settings, &options, source.as_ref())).transpose()?;
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
-    let result = engine::run(&options, source, store, &status, &metrics, &stop);
+    let result = match cluster {
+        Some(cluster) => engine::lead(&options, source, store, &status, &metrics, &stop, cluster),
+        None => engine::run(&options, source, store, &status, &metrics, &stop),
+    };
     drop(line);
     if let Some(pages) = pages {
         pages.stop();
@@ -172,6 +194,14 @@ fn state_folder(address: &StoreAddress) -> PathBuf {
         }
         StoreAddress::MongoDb { database, .. } => PathBuf::from("tillflow-state").join(database),
     }
+}
+
+/// Waits for the other processes.
+fn form(settings: &ClusterSettings, options: &EngineOptions, source: &dyn Source) -> Result<Cluster, CliError> {
+    tracing::info!("process {} of {}: waiting for the others", settings.process, settings.hosts.len());
+    let cluster = Cluster::form(settings, &agreement(options, source))?;
+    tracing::info!("all {} processes are there", cluster.processes);
+    Ok(cluster)
 }
 
 /// A name for this run that no other has.

@@ -29,6 +29,9 @@ use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress,
 /// Row changes after which waiting ticks are not merged any further.
 const MERGE_ROWS: usize = 20_000;
 
+/// Raw documents of other processes that are written at once, at most.
+const RAW_DOCUMENTS: usize = 4096;
+
 /// How often the status is looked at when nothing happens.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -83,6 +86,8 @@ struct Merged {
     rows: Vec<(Row, Diff)>,
     consumed: Vec<Consumed>,
     dead_letters: Vec<DeadLetter>,
+    /// Raw documents of other processes.
+    raw: Vec<Document>,
 }
 
 impl Merged {
@@ -92,6 +97,7 @@ impl Merged {
             match note {
                 Note::Consumed(consumed) => self.consumed.push(*consumed),
                 Note::DeadLetter(letter) => self.dead_letters.push(*letter),
+                Note::Raw(document) => self.raw.push(*document),
             }
         }
     }
@@ -178,6 +184,9 @@ impl Committer {
             // Everything of these ticks was sent before they closed.
             while let Ok(documents) = raw.try_recv() {
                 self.store.write_raw(&documents)?;
+            }
+            for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
+                self.store.write_raw(documents)?;
             }
             self.commit(merged)?;
             for _ in 1..ticks {

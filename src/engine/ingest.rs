@@ -52,10 +52,12 @@ pub(super) struct Consumed {
 }
 
 /// What travels through the graph beside the rows, so that it arrives with its tick.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Note {
     Consumed(Box<Consumed>),
     DeadLetter(Box<DeadLetter>),
+    /// A raw_data document, from a process without a committer.
+    Raw(Box<Document>),
 }
 
 /// The inputs of one worker's graph.

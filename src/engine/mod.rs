@@ -12,15 +12,19 @@
 mod alerts;
 mod checkpoint;
 mod committer;
+mod control;
 mod correction;
 mod documents;
 mod drain;
 mod fingerprint;
+mod follow;
 mod ingest;
 mod plan;
 mod rebuild;
 mod state_sizes;
+mod watchdog;
 mod worker;
+mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -33,19 +37,24 @@ use tillflow_dataflows::admission::AdmissionSettings;
 use tillflow_dataflows::assembly;
 use tillflow_dataflows::records::Millis;
 
+use crate::cluster::Cluster;
+use crate::cluster::links::Links;
 use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
-use crate::status::{Phase, Status};
+use crate::status::{PartitionStatus, Phase, Status};
 use crate::store::{Acceptance, Fingerprints, Offsets, Store, StoreError};
 use crate::views::ViewSet;
 
 pub use self::checkpoint::CheckpointOptions;
 pub use self::documents::{document, document_id};
+pub use self::follow::follow;
 
 use self::checkpoint::{Folder, Found, Owner, Restored, Schedule, Writer, Written};
 use self::committer::Committer;
+use self::control::{Control, Told};
 use self::plan::{Circumstances, Left, Plan};
+use self::watchdog::{Pulse, Watchdog};
 use self::worker::{Channels, Gate, Shared};
 
 /// How the pipeline runs.
@@ -82,7 +91,8 @@ impl EngineOptions {
         }
     }
 
-    fn configuration(&self, source: &dyn Source) -> Configuration {
+    /// What a store is filled with by this run.
+    pub fn configuration(&self, source: &dyn Source) -> Configuration {
         Configuration {
             source: source.identity(),
             correction_window: self.admission.correction_window,
@@ -132,26 +142,66 @@ pub struct Summary {
 pub fn run(
     options: &EngineOptions,
     source: Arc<dyn Source>,
-    mut store: Box<dyn Store>,
+    store: Box<dyn Store>,
     status: &Arc<Status>,
     metrics: &Arc<Metrics>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, EngineError> {
+    run_with(options, source, store, status, metrics, stop, None)
+}
+
+/// The same as process 0 of a cluster: it makes the plan for all processes, and commits what they read.
+pub fn lead(
+    options: &EngineOptions,
+    source: Arc<dyn Source>,
+    store: Box<dyn Store>,
+    status: &Arc<Status>,
+    metrics: &Arc<Metrics>,
+    stop: &Arc<AtomicBool>,
+    cluster: Cluster,
+) -> Result<Summary, EngineError> {
+    let Cluster { process, processes, data, links } = cluster;
+    let links = Arc::new(links);
+    let others = Others { processes, links: Arc::clone(&links), sockets: (process, data) };
+    let result = run_with(options, source, store, status, metrics, stop, Some(others));
+    result.inspect_err(|error| control::fail(&links, error))
+}
+
+/// The other processes of a cluster, as process 0 has them.
+struct Others {
+    /// All processes, this one among them.
+    processes: usize,
+    links: Arc<Links>,
+    sockets: workers::Sockets,
+}
+
+fn run_with(
+    options: &EngineOptions,
+    source: Arc<dyn Source>,
+    mut store: Box<dyn Store>,
+    status: &Arc<Status>,
+    metrics: &Arc<Metrics>,
+    stop: &Arc<AtomicBool>,
+    others: Option<Others>,
+) -> Result<Summary, EngineError> {
+    let processes = others.as_ref().map_or(1, |others| others.processes);
     store.init()?;
     let partitions = source.discover()?;
     let configuration = options.configuration(source.as_ref());
     // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken.
     let (found, origin) = store.peek()?;
-    let (mut others, mut fingerprints) = (BTreeSet::new(), Fingerprints::new());
+    let (mut replaced, mut fingerprints) = (BTreeSet::new(), Fingerprints::new());
     if let Some(found) = &found {
         fingerprints = fingerprint::counted(store.fingerprints()?, &found.offsets);
-        others = fingerprint::find_other_records(source.as_ref(), &partitions, &fingerprints)?;
+        replaced = fingerprint::find_other_records(source.as_ref(), &partitions, &fingerprints)?;
     }
-    let folder = options.checkpoints.as_ref().map(|options| Folder::open(&options.folder)).transpose()?;
+    // A cluster reads everything again.
+    let checkpoints = options.checkpoints.as_ref().filter(|_| processes == 1);
+    let folder = checkpoints.map(|options| Folder::open(&options.folder)).transpose()?;
     let lineage = format!("{:032x}", rand::random::<u128>());
     let circumstances = Circumstances {
         partitions: &partitions,
-        others: &others,
+        others: &replaced,
         configuration: &configuration,
         accepted: &options.accepted,
         instance: &options.instance,
@@ -209,7 +259,7 @@ pub fn run(
         committed: plan.assignments.iter().map(|it| plan.committed[&(it.topic, it.partition)]).collect(),
         ends: partitions.iter().map(|info| info.high).collect(),
         assignments: plan.assignments.clone(),
-        gate: Gate::new(options.workers, plan.rebuild),
+        gate: Gate::new(options.workers * processes, plan.rebuild),
         pending: worker::Pending::default(),
         channels: Mutex::new(Channels {
             batches: Some(batches),
@@ -219,6 +269,8 @@ pub fn run(
         restored: Mutex::new(restored),
         schedule,
         written: Arc::clone(&written),
+        pulse: Arc::new(Pulse::new(options.workers)),
+        told: others.as_ref().map_or_else(Told::default, |_| Told::in_cluster(options.tick)),
         status: Arc::clone(status),
         metrics: Arc::clone(metrics),
         stop: Arc::clone(stop),
@@ -226,6 +278,9 @@ pub fn run(
         error: Mutex::default(),
     });
 
+    let control = others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild)).transpose()?;
+    let _watchdog = Watchdog::start(&shared)?;
+    let store = watchdog::watched(store, &shared.pulse);
     let committer = Committer::new(store, progress, plan, alerts, Arc::clone(&shared));
     let committing = std::thread::Builder::new()
         .name("tillflow-commit".into())
@@ -240,10 +295,7 @@ pub fn run(
         .transpose()
         .map_err(|error| EngineError::Bug(format!("starting the checkpoints' thread: {error}")))?;
 
-    let for_workers = Arc::clone(&shared);
-    let config = timely::Config::process(options.workers);
-    let guards = timely::execute(config, move |worker| worker::run(worker, &for_workers)).map_err(EngineError::Bug)?;
-    let panics: Vec<String> = guards.join().into_iter().filter_map(Result::err).collect();
+    let panics = workers::run(&shared, others.map(|others| others.sockets))?;
     // The committer ends with the last sender.
     shared.close_channels();
     let committed = committing.join().map_err(|_| EngineError::Bug(String::from("the committer panicked")))?;
@@ -255,7 +307,31 @@ pub fn run(
         return Err(EngineError::Bug(format!("a worker panicked: {}", panics.join("; "))));
     }
     let summary = committed?;
-    shared.take_error().map_or(Ok(summary), Err)
+    if let Some(error) = shared.take_error() {
+        return Err(error);
+    }
+    if let Some(control) = control {
+        control.finish();
+    }
+    Ok(summary)
+}
+
+impl Shared {
+    /// Hands the plan to the other processes, and begins to talk with them.
+    fn begin_cluster(self: &Arc<Shared>, others: &Others, rebuild: bool) -> Result<Control, EngineError> {
+        let (assignments, committed, ends) = (self.assignments.clone(), self.committed.clone(), self.ends.clone());
+        // What others read is behind until they say how far they are.
+        let partitions = assignments.iter().zip(&ends).map(|(it, end)| PartitionStatus {
+            topic: it.topic,
+            partition: it.partition,
+            position: it.start,
+            end: *end,
+        });
+        let partitions: Vec<PartitionStatus> = partitions.collect();
+        self.status.update(|status| control::merge(status, partitions));
+        control::hand(&others.links, control::Handed { assignments, committed, ends, rebuild, now: now() });
+        Control::start(&others.links, others.sockets.0, others.processes, self)
+    }
 }
 
 /// Those of the checkpoints that a start can go on from: of this store's history, made with these settings, and not ahead

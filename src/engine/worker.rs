@@ -17,8 +17,10 @@ use timely::dataflow::{InputHandle, Scope};
 use timely::worker::Worker;
 
 use super::checkpoint::{Restored, Saving, Schedule, Shard, Written};
+use super::control::Told;
 use super::drain::{TickBatch, drain};
 use super::ingest::{Ingest, Inputs, Note};
+use super::watchdog::Pulse;
 use super::{EngineError, EngineOptions, now, state_sizes};
 use crate::document::Document;
 use crate::metrics::Metrics;
@@ -64,6 +66,7 @@ const NAP: Duration = Duration::from_millis(10);
 pub(super) struct Pending {
     ticks: AtomicUsize,
     rows: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 impl Pending {
@@ -75,6 +78,12 @@ impl Pending {
     pub(super) fn remove(&self, rows: usize) {
         self.ticks.fetch_sub(1, Ordering::Relaxed);
         self.rows.fetch_sub(rows, Ordering::Relaxed);
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ticks that the committer has done with.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     pub(super) fn ticks(&self) -> usize {
@@ -101,10 +110,33 @@ impl Gate {
         Gate { rebuilding: AtomicUsize::new(if rebuild { workers } else { 0 }), last: AtomicU64::new(0) }
     }
 
+    /// The gate of a process that is told when all workers of all processes have arrived: it opens with the last of
+    /// its own workers, and the word of process 0.
+    pub(super) fn opened_elsewhere(workers: usize, rebuild: bool) -> Gate {
+        Gate::new(workers + 1, rebuild)
+    }
+
+    /// The last tick of this process's workers, once nothing but the word of process 0 is missing.
+    pub(super) fn waits_to_be_opened(&self) -> Option<Tick> {
+        (self.rebuilding.load(Ordering::SeqCst) == 1).then(|| self.last.load(Ordering::SeqCst))
+    }
+
+    /// Process 0 says that the last tick of the rebuild is `last`.
+    pub(super) fn open(&self, last: Tick) {
+        if self.waits_to_be_opened().is_some() {
+            self.arrive(last);
+        }
+    }
+
     /// A worker has closed `tick`, its last one of the rebuild.
     fn arrive(&self, tick: Tick) {
+        self.arrive_all(1, tick);
+    }
+
+    /// So have `workers` workers, none of them in a later tick.
+    pub(super) fn arrive_all(&self, workers: usize, tick: Tick) {
         self.last.fetch_max(tick, Ordering::SeqCst);
-        self.rebuilding.fetch_sub(1, Ordering::SeqCst);
+        self.rebuilding.fetch_sub(workers, Ordering::SeqCst);
     }
 
     /// The last tick of the rebuild, once every worker has arrived. 0 when there was none.
@@ -126,6 +158,10 @@ pub(super) struct Shared {
     pub(super) ends: Vec<Option<i64>>,
     pub(super) gate: Gate,
     pub(super) pending: Pending,
+    /// What shows that the run moves.
+    pub(super) pulse: Arc<Pulse>,
+    /// What other processes have told this one.
+    pub(super) told: Told,
     pub(super) channels: Mutex<Channels>,
     /// What a checkpoint gave; taken by the workers.
     pub(super) restored: Mutex<Restored>,
@@ -177,9 +213,20 @@ impl Shared {
         self.stop.load(Ordering::SeqCst) || self.has_failed()
     }
 
+    /// Whether workers have to stop reading, because too much waits for the store.
+    pub(super) fn is_full(&self) -> bool {
+        let raw_is_full = || {
+            let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+            channels.raw.as_ref().is_some_and(Sender::is_full)
+        };
+        self.pending.is_full() || raw_is_full()
+    }
+
     fn tick_now(&self) -> Tick {
         let tick = u64::try_from(self.options.tick.as_millis()).unwrap_or(u64::MAX).max(1);
-        u64::try_from(now()).unwrap_or(0) / tick
+        // By the clock of process 0: a worker whose ticks were ahead would wait for the others and never read.
+        let now = now().saturating_add(self.told.clock.load(Ordering::Relaxed));
+        u64::try_from(now).unwrap_or(0) / tick
     }
 }
 
@@ -223,7 +270,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     if let Err(error) = restore(worker, shared, &mut state) {
         shared.fail(error);
         drop((inputs, notes_input, state));
-        end(worker, shared);
+        end(worker, shared, &probe);
         return;
     }
 
@@ -236,7 +283,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         Ok(reader) => reader,
         Err(error) => {
             shared.fail(error.into());
-            end(worker, shared);
+            end(worker, shared, &probe);
             return;
         }
     };
@@ -250,7 +297,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         Err(error) => {
             shared.fail(error);
             drop((inputs, notes_input, state));
-            end(worker, shared);
+            end(worker, shared, &probe);
             return;
         }
     };
@@ -266,7 +313,8 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         notes_input,
         raw,
         raw_waiting: None,
-        probe,
+        probe: probe.clone(),
+        index: worker.index(),
         saving: Saving::new(state, Arc::clone(&shared.schedule), shared.shards()),
         gate_told: worker.index() != 0,
         batches: told,
@@ -278,7 +326,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         Ok(()) => {}
         Err(error) => shared.fail(error),
     }
-    end(worker, shared);
+    end(worker, shared, &probe);
 }
 
 /// Gives the graph the state of a checkpoint; each worker takes what it gets hold of.
@@ -308,8 +356,9 @@ fn owner(info: &PartitionInfo, workers: usize) -> usize {
 }
 
 /// Lets the graph finish, or drops it when the run has failed.
-fn end(worker: &mut Worker, shared: &Shared) {
+fn end(worker: &mut Worker, shared: &Shared, probe: &Handle<Tick>) {
     while worker.has_dataflows() {
+        shared.pulse.beat(worker.index(), None, probe);
         if shared.has_failed() {
             for dataflow in worker.installed_dataflows() {
                 worker.drop_dataflow(dataflow);
@@ -342,6 +391,8 @@ struct Reading {
     /// Whether the committer knows that everything committed has been read again, or hears it from another worker.
     gate_told: bool,
     batches: Sender<TickBatch>,
+    /// This worker's number.
+    index: usize,
     /// How many records the next slice has.
     slice: usize,
     /// The partition to begin the next round with.
@@ -365,7 +416,7 @@ impl Reading {
                 self.take_up_added(worker, &mut notes)?;
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
-                let throttled = waiting || !self.send_raw() || self.shared.pending.is_full() || self.is_ahead(tick);
+                let throttled = waiting || !self.send_raw() || self.is_full() || self.is_ahead(tick);
                 let read = match throttled {
                     true => 0,
                     false => {
@@ -422,6 +473,7 @@ impl Reading {
     }
 
     fn open(&mut self, tick: Tick) {
+        self.shared.pulse.beat(self.index, Some(tick), &self.probe);
         self.saving.state.advance_to(tick);
         self.inputs.advance_to(tick);
         self.notes_input.advance_to(tick);
@@ -487,9 +539,13 @@ impl Reading {
         Ok(())
     }
 
+    fn is_full(&self) -> bool {
+        self.shared.pending.is_full() || self.shared.told.full.load(Ordering::Relaxed)
+    }
+
     /// Whether the graph is so far behind that reading more would only fill memory.
     fn is_ahead(&self, tick: Tick) -> bool {
-        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH))
+        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH + self.shared.told.under_way))
     }
 
     /// Reads a slice from each partition in turn, beginning with another one each time.
@@ -519,7 +575,10 @@ impl Reading {
         } else if bytes < SLICE_BYTES / 4 {
             self.slice = (self.slice * 2).min(SLICE);
         }
-        if !raw.is_empty() {
+        if self.raw.is_none() {
+            // The committer is in another process: they travel with their tick.
+            notes.extend(raw.into_iter().map(|document| Note::Raw(Box::new(document))));
+        } else if !raw.is_empty() {
             // `read_slice` is called only while nothing waits.
             self.raw_waiting = Some(raw);
             self.send_raw();
@@ -562,7 +621,7 @@ impl Reading {
 
     /// Serves the reader's own events, and tells how far it is.
     fn serve(&mut self, worker: &Worker) -> Result<(), EngineError> {
-        let problem = self.reader.serve()?;
+        let problem = self.reader.serve()?.or_else(|| self.shared.told.problem());
         if self.served.elapsed() < Duration::from_millis(200) && problem.is_none() {
             return Ok(());
         }

@@ -10,6 +10,7 @@ mod look;
 pub mod memory;
 pub mod ndjson;
 
+use serde::{Deserialize, Serialize};
 use tillflow_dataflows::records::{Millis, Topic};
 
 use self::channel::OwnedRecord;
@@ -41,7 +42,7 @@ pub struct PartitionInfo {
 }
 
 /// A partition that a reader is to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Its topic.
     pub topic: Topic,
@@ -108,6 +109,11 @@ pub trait Source: Send + Sync {
 
     /// Tells the outside how far records are committed, for lag tools alone; never read back.
     fn committed(&self, _offsets: &crate::store::Offsets) {}
+
+    /// The offset after the last record of a partition, as far as is known without a reader of it.
+    fn end(&self, _topic: Topic, _partition: i32) -> Option<i64> {
+        None
+    }
 }
 
 /// One worker's share of a source.

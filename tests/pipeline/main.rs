@@ -5,6 +5,7 @@
 //! packages of `tests/requirements.txt`.
 
 mod checkpoints;
+mod cluster;
 mod equal;
 mod losses;
 mod pages;

@@ -109,4 +109,8 @@ impl Source for KafkaSource {
     fn committed(&self, offsets: &Offsets) {
         self.watch.committed(offsets);
     }
+
+    fn end(&self, topic: Topic, partition: i32) -> Option<i64> {
+        self.watch.ends().get(topic, partition)
+    }
 }
