@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, select_biased};
 use differential_dataflow::consolidation::consolidate;
 use tillflow_dataflows::outputs::{Row, RowBody, RowKey};
 use tillflow_dataflows::records::Millis;
@@ -133,10 +133,11 @@ impl Committer {
     ) -> Result<(), EngineError> {
         // A tick that was taken from the queue and belongs to the next commit.
         let mut kept: Option<TickBatch> = None;
+        let waiting = if crate::fault::mutant("raw_after_commit") { crossbeam_channel::never() } else { raw.clone() };
         loop {
             let first = match kept.take() {
                 Some(batch) => Ok(batch),
-                None => next(batches, raw, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
+                None => next(batches, &waiting, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
             };
             let first = match first {
                 Ok(batch) => batch,
@@ -155,7 +156,7 @@ impl Committer {
             let (mut ticks, mut rows) = (1, first.rows.len());
             let mut merged = Merged::default();
             merged.add(first);
-            while rows < MERGE_ROWS {
+            while rows < crate::fault::limit("merge_rows", MERGE_ROWS) {
                 let Ok(batch) = batches.try_recv() else { break };
                 if rows + batch.rows.len() > 2 * MERGE_ROWS {
                     kept = Some(batch);
@@ -166,8 +167,9 @@ impl Committer {
                 merged.add(batch);
             }
             // Everything of these ticks was sent before they closed.
-            while let Ok(documents) = raw.try_recv() {
+            while let Ok(documents) = waiting.try_recv() {
                 self.store.write_raw(&documents)?;
+                crate::fault::point("commit.raw");
             }
             self.commit(merged)?;
             for _ in 1..ticks {
@@ -175,7 +177,9 @@ impl Committer {
             }
             self.shared.pending.remove(rows);
             self.tell(Some(()));
+            crate::fault::point("commit.told");
         }
+        crate::fault::point("stop.committed");
         while let Ok(documents) = raw.try_recv() {
             self.store.write_raw(&documents)?;
         }
@@ -183,6 +187,7 @@ impl Committer {
         if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
             self.end_rebuild()?;
         }
+        crate::fault::point("stop.ended");
         Ok(())
     }
 
@@ -200,12 +205,14 @@ impl Committer {
         if let Some(rebuild) = &mut self.rebuild {
             rebuild.listen(batch);
         }
+        crate::fault::point("rebuild.listened");
     }
 
     /// Ends the rebuild: what was read again has to be what the store was filled with. Returns the conditions that hold.
     fn end_rebuild(&mut self) -> Result<Option<Conditions>, EngineError> {
         let Some(rebuild) = self.rebuild.take() else { return Ok(None) };
         let conditions = rebuild.finish(&self.offsets, self.as_of)?;
+        crate::fault::point("rebuild.ended");
         tracing::info!(epoch = self.epoch, "state rebuilt; going on from the committed offsets");
         Ok(Some(conditions))
     }
@@ -222,6 +229,7 @@ impl Committer {
     }
 
     fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
+        crate::fault::point("commit.begun");
         let conditions = self.end_rebuild()?;
         consolidate(&mut merged.rows);
         let epoch = self.epoch + 1;
@@ -269,7 +277,9 @@ impl Committer {
             origin: self.origin.take(),
         };
         let begun = Instant::now();
+        crate::fault::point("commit.ready");
         self.store.commit(&commit)?;
+        crate::fault::point("commit.stored");
         self.epoch = epoch;
         self.as_of = as_of;
         let records: u64 = merged.consumed.iter().flat_map(|consumed| consumed.outcomes).sum();
@@ -282,6 +292,7 @@ impl Committer {
             self.shared.metrics.consumed(consumed.topic, &consumed.outcomes, &consumed.reasons);
             self.shared.metrics.end_to_end(now() - consumed.begun, &consumed.ages);
         }
+        crate::fault::point("commit.counted");
         self.shared.source.committed(&self.offsets);
         Ok(())
     }
@@ -330,7 +341,8 @@ fn next(
     let timeout = after(LOOK);
     let mut raw = raw.clone();
     loop {
-        select! {
+        // In this order, so that what happens depends on what is there alone.
+        select_biased! {
             recv(batches) -> batch => return Ok(batch.map_err(|_| RecvTimeoutError::Disconnected)),
             recv(raw) -> documents => match documents {
                 Ok(documents) => write_raw(documents)?,

@@ -16,6 +16,8 @@ mod drain;
 mod ingest;
 mod plan;
 mod rebuild;
+#[cfg(feature = "faults")]
+pub mod simulation;
 mod state_sizes;
 mod worker;
 
@@ -131,10 +133,14 @@ pub fn run(
     if let Some(found) = found {
         plan::plan(&partitions, &found, origin.as_ref(), &configuration)?;
     }
+    crate::fault::point("start.planned");
     let (progress, origin) = store.acquire(&options.instance)?;
+    crate::fault::point("start.fenced");
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
     let plan = plan::plan(&partitions, &progress, origin.as_ref(), &configuration)?;
-    let alerts = alerts::AlertBook::load(store.alerts()?)?;
+    let known = if crate::fault::mutant("alerts_are_forgotten") { Vec::new() } else { store.alerts()? };
+    let alerts = alerts::AlertBook::load(known)?;
+    crate::fault::point("start.loaded");
     status.update(|status| {
         status.epoch = progress.epoch;
         status.as_of = progress.as_of;
@@ -185,7 +191,7 @@ pub fn run(
 
 /// Milliseconds since 1970 by this machine's clock.
 fn now() -> Millis {
-    chrono::Utc::now().timestamp_millis()
+    crate::fault::clock(chrono::Utc::now().timestamp_millis())
 }
 
 /// An instant as messages have it.

@@ -69,6 +69,7 @@ impl Store for MongoStore {
                     let expires = (collection, *field) == (Collection::RawData, "timestamp");
                     create_index(&database, collection, field, ttl.filter(|_| expires)).await?;
                 }
+                crate::fault::point("mongodb.collection");
             }
             Ok(())
         })
@@ -90,13 +91,16 @@ impl Store for MongoStore {
             let (taker, client) = (Arc::clone(&taker), client.clone());
             async move {
                 end_transaction_of_the_last(&client, &database).await?;
+                crate::fault::point("mongodb.ended");
                 let progress = take_fence(&database, &taker).await?;
+                crate::fault::point("mongodb.fence");
                 if guarded {
                     take_back(&database, &progress).await?;
                 }
                 let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
                 let session = client.start_session().await?;
                 remember_session(&database, &session, progress.fence).await?;
+                crate::fault::point("mongodb.session");
                 Ok((progress, origin, session))
             }
         })?;
@@ -149,12 +153,16 @@ impl Store for MongoStore {
                 Outcome::Committed => break,
                 Outcome::NotCommitted(fault) => fault,
                 Outcome::NotMatched => {
+                    if crate::fault::mutant("unknown_is_repeated_blindly") {
+                        return held.judge(commit.epoch, None);
+                    }
                     if self.settle(held, commit.epoch, &mut backoff)? {
                         break;
                     }
                     // An attempt of ours whose outcome was unknown is on its way to a majority of the servers.
                     Fault::Write { code: WRITE_CONFLICT, message: "an earlier attempt is still being decided".into() }
                 }
+                Outcome::Unknown(_) if crate::fault::mutant("unknown_is_committed") => break,
                 Outcome::Unknown(fault) => {
                     if self.settle(held, commit.epoch, &mut backoff)? {
                         break;
@@ -214,6 +222,7 @@ impl MongoStore {
                 let mut refused = Vec::new();
                 for command in commands.iter() {
                     let reply = database.run_raw_command(command.clone()).await?;
+                    crate::fault::point("mongodb.raw");
                     for (index, code, message) in write_errors(&reply) {
                         let fault = Fault::Write { code, message };
                         match index {
