@@ -4,8 +4,8 @@ use std::process::Command;
 
 use crate::files::Files;
 use crate::row::{Row, times};
-use crate::sink::{command, named};
-use crate::support::program::{Tillflow, script};
+use crate::sink::named;
+use crate::support::program::Tillflow;
 use crate::support::world::{Hostile, Topics};
 use crate::support::{SOON, mongodb};
 use crate::world::{Log, Place, Store};
@@ -183,5 +183,4 @@ fn f34_other_settings() {
     store.run_files(files.folder(), "--workers 1 --until-caught-up").succeed(SOON);
     let Place::Sqlite { file, .. } = &store.place else { unreachable!("a SQLite store") };
     Tillflow::new(["verify", "--store", &format!("sqlite:{}", file.display())]).succeed(SOON);
-    let _ = (command, script);
 }

@@ -215,8 +215,4 @@ impl Watermark {
     pub fn fence(&self) -> i64 {
         self.0.as_ref().map_or(0, |progress| progress.fence)
     }
-
-    pub fn epoch(&self) -> u64 {
-        self.0.as_ref().map_or(0, |progress| progress.epoch)
-    }
 }

@@ -62,7 +62,7 @@ pub(super) enum Outcome {
 }
 
 impl Prepared {
-    pub(super) fn new(commit: &Commit, held: Held, instance: &str, transactions: bool) -> Result<Prepared, StoreError> {
+    pub(super) fn new(commit: &Commit, held: Held, transactions: bool) -> Result<Prepared, StoreError> {
         let epoch = epoch_to_stored(commit.epoch)?;
         let guard = if transactions { Guard::Transaction } else { Guard::EpochBelow(epoch) };
         let mut batches = Batches::new(guard);
@@ -84,15 +84,16 @@ impl Prepared {
             as_of: commit.as_of,
             offsets: commit.offsets.clone(),
             committed_at: Some(commit.committed_at),
-            instance: instance.to_owned(),
+            instance: String::from(&*held.instance),
             fence: held.fence,
         };
         let mut advance = Batches::new(guard);
-        let mut filter = rawdoc! { "_id": PROGRESS, "fence": held.fence, "epoch": epoch_to_stored(held.epoch)? };
+        let (fence, epoch) = (held.fence, epoch_to_stored(held.epoch)?);
+        let mut filter = rawdoc! { "_id": PROGRESS, "fence": fence, "epoch": epoch, "instance": &*held.instance };
         if crate::fault::mutant("no_compare_and_set") {
             filter = rawdoc! { "_id": PROGRESS };
         } else if crate::fault::mutant("no_fence") {
-            filter = rawdoc! { "_id": PROGRESS, "epoch": epoch_to_stored(held.epoch)? };
+            filter = rawdoc! { "_id": PROGRESS, "epoch": epoch };
         }
         advance.update(Collection::PipelineState, filter, &to_bson(&progress_document(&progress)?)?, false);
         let (writes, mut advance) = (batches.finish(), advance.finish());
@@ -176,7 +177,8 @@ impl Prepared {
         // Not needed for safety, which is in the guards and in the compare-and-set: it stops a fenced instance early.
         let state = database.collection::<RawDocumentBuf>(Collection::PipelineState.name());
         let epoch = epoch_to_stored(self.held.epoch)?;
-        let filter = ::mongodb::bson::doc! { "_id": PROGRESS, "fence": self.held.fence, "epoch": epoch };
+        let Held { fence, instance, .. } = &self.held;
+        let filter = ::mongodb::bson::doc! { "_id": PROGRESS, "fence": fence, "epoch": epoch, "instance": &**instance };
         if state.find_one(filter).await?.is_none() {
             return Ok(false);
         }

@@ -21,7 +21,6 @@ use crate::store::{Commit, Origin, Progress, Store, StoreAddress, StoreError, St
 pub(in crate::store) struct MongoStore {
     connection: Connection,
     options: StoreOptions,
-    instance: String,
     held: Option<Held>,
     /// The session of every commit, from the moment that the fence is held. One attempt uses it at a time.
     session: Option<Arc<Mutex<ClientSession>>>,
@@ -30,7 +29,7 @@ pub(in crate::store) struct MongoStore {
 impl MongoStore {
     pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
         let connection = Connection::open(address, &options)?;
-        Ok(MongoStore { connection, options, instance: String::new(), held: None, session: None })
+        Ok(MongoStore { connection, options, held: None, session: None })
     }
 
     fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
@@ -44,12 +43,11 @@ impl MongoStore {
 
     /// After an attempt that did not match or whose outcome is unknown: whether the commit is there. False means
     /// that `progress` is still where this instance left it.
-    fn settle(&mut self, held: Held, epoch: u64, backoff: &mut Backoff) -> Result<bool, StoreError> {
+    fn settle(&mut self, held: &Held, epoch: u64, backoff: &mut Backoff) -> Result<bool, StoreError> {
         let found = self
             .connection
             .retry("read the progress of", backoff, |connection| find_progress(connection.database.clone()))?;
-        let left_alone = |found: &Progress| found.fence == held.fence && found.epoch == held.epoch;
-        if epoch > held.epoch && found.as_ref().is_some_and(left_alone) {
+        if epoch > held.epoch && held.judge(held.epoch, found.as_ref()).is_ok() {
             return Ok(false);
         }
         held.judge(epoch, found.as_ref()).map(|()| true)
@@ -105,8 +103,7 @@ impl Store for MongoStore {
             }
         })?;
         self.session = Some(Arc::new(Mutex::new(session)));
-        self.instance = instance.to_owned();
-        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
+        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
 
@@ -134,15 +131,15 @@ impl Store for MongoStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let (Some(held), Some(session)) = (self.held, self.session.clone()) else {
+        let (Some(held), Some(session)) = (self.held.clone(), self.session.clone()) else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
         let attempted = "commit to";
         let mut backoff = self.connection.backoff();
         if commit.epoch <= held.epoch {
-            return self.settle(held, commit.epoch, &mut backoff).map(|_| ());
+            return self.settle(&held, commit.epoch, &mut backoff).map(|_| ());
         }
-        let prepared = Arc::new(Prepared::new(commit, held, &self.instance, self.connection.transactions)?);
+        let prepared = Arc::new(Prepared::new(commit, held.clone(), self.connection.transactions)?);
         loop {
             let attempt = {
                 let (prepared, session) = (Arc::clone(&prepared), Arc::clone(&session));
@@ -156,7 +153,7 @@ impl Store for MongoStore {
                     if crate::fault::mutant("unknown_is_repeated_blindly") {
                         return held.judge(commit.epoch, None);
                     }
-                    if self.settle(held, commit.epoch, &mut backoff)? {
+                    if self.settle(&held, commit.epoch, &mut backoff)? {
                         break;
                     }
                     // An attempt of ours whose outcome was unknown is on its way to a majority of the servers.
@@ -164,7 +161,7 @@ impl Store for MongoStore {
                 }
                 Outcome::Unknown(_) if crate::fault::mutant("unknown_is_committed") => break,
                 Outcome::Unknown(fault) => {
-                    if self.settle(held, commit.epoch, &mut backoff)? {
+                    if self.settle(&held, commit.epoch, &mut backoff)? {
                         break;
                     }
                     fault

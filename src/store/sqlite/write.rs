@@ -161,7 +161,7 @@ impl Store for SqliteStore {
             let origin = one_document(transaction, collection, table, ORIGIN)?;
             Ok((progress, origin.as_ref().map(origin_from).transpose()?))
         })?;
-        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
+        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
 
@@ -176,7 +176,7 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let Some(held) = self.held else {
+        let Some(held) = self.held.clone() else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
         let origin = commit.origin.as_ref().map(origin_document);
@@ -193,7 +193,7 @@ impl Store for SqliteStore {
         }
         self.transact("commit to", |transaction, tables| {
             crate::fault::point("sqlite.begun");
-            if !advance(transaction, held, commit)? {
+            if !advance(transaction, &held, commit)? {
                 let state = Collection::PipelineState;
                 let found = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
                 return Ok(held.judge(commit.epoch, found.as_ref().map(progress_from).transpose()?.as_ref())?);
@@ -247,14 +247,16 @@ impl SqliteStore {
 }
 
 /// The compare-and-set: moves `progress` on if it is where this instance left it.
-fn advance(transaction: &Transaction<'_>, held: Held, commit: &Commit) -> Result<bool, Stop> {
+fn advance(transaction: &Transaction<'_>, held: &Held, commit: &Commit) -> Result<bool, Stop> {
     if commit.epoch <= held.epoch {
         return Ok(false);
     }
     let sql = "UPDATE pipeline_state SET \"epoch\" = ?1, \"as_of\" = ?2, \"offsets\" = ?3, \"committed_at\" = ?4 \
-               WHERE \"_id\" = 'progress' AND \"fence\" = ?5 AND \"epoch\" = ?6";
+               WHERE \"_id\" = 'progress' AND \"fence\" = ?5 AND \"epoch\" = ?6 \
+               AND \"instance\" = ?7";
     let unguarded = crate::fault::mutant("no_compare_and_set").then(|| sql.replace("AND \"fence\"", "OR \"fence\""));
-    let unfenced = crate::fault::mutant("no_fence").then(|| sql.replace("\"fence\" = ?5", "?5 = ?5"));
+    let unfenced = crate::fault::mutant("no_fence")
+        .then(|| sql.replace("\"fence\" = ?5", "?5 = ?5").replace("\"instance\" = ?7", "?7 = ?7"));
     let unguarded = unguarded.or(unfenced);
     let sql = unguarded.as_deref().unwrap_or(sql);
     let offsets = offsets_to_value(&commit.offsets);
@@ -265,6 +267,7 @@ fn advance(transaction: &Transaction<'_>, held: Held, commit: &Commit) -> Result
         commit.committed_at,
         held.fence,
         epoch_to_stored(held.epoch)?,
+        &*held.instance,
     ))?;
     Ok(matched == 1)
 }
