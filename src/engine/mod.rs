@@ -126,16 +126,20 @@ pub fn run(
     stop: &Arc<AtomicBool>,
 ) -> Result<Summary, EngineError> {
     store.init()?;
-    let partitions = source.discover()?;
     let configuration = options.configuration(source.as_ref());
-    // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken.
+    // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken. How far
+    // the source reaches is asked for afterwards: what that instance commits meanwhile would else lie beyond it.
     let (found, origin) = store.peek()?;
-    if let Some(found) = found {
-        plan::plan(&partitions, &found, origin.as_ref(), &configuration)?;
+    let mut partitions = source.discover()?;
+    if let Some(found) = &found {
+        plan::plan(&partitions, found, origin.as_ref(), &configuration)?;
     }
     crate::fault::point("start.planned");
     let (progress, origin) = store.acquire(&options.instance)?;
     crate::fault::point("start.fenced");
+    if found.map(|found| found.offsets).unwrap_or_default() != progress.offsets {
+        partitions = source.discover()?;
+    }
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
     let plan = plan::plan(&partitions, &progress, origin.as_ref(), &configuration)?;
     let known = if crate::fault::mutant("alerts_are_forgotten") { Vec::new() } else { store.alerts()? };

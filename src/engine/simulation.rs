@@ -264,22 +264,22 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
     let dice = &shelf.0;
     let mut store: Box<dyn Store> = Box::new(store);
     store.init()?;
-    let partitions: Vec<PartitionInfo> = (0..)
-        .zip(&lock(shelf).log)
-        .map(|(partition, records)| PartitionInfo { topic: TOPIC, partition, low: 0, high: Some(records.len() as i64) })
-        .collect();
-    let configuration =
-        Configuration { source: "simulated".into(), timezone: "UTC".into(), ..Configuration::default() };
+    let source = Simulated(Arc::clone(shelf));
+    let configuration = Configuration { source: source.identity(), timezone: "UTC".into(), ..Configuration::default() };
     let (found, origin) = store.peek()?;
-    if let Some(found) = found {
-        plan::plan(&partitions, &found, origin.as_ref(), &configuration)?;
+    let mut partitions = source.discover()?;
+    if let Some(found) = &found {
+        plan::plan(&partitions, found, origin.as_ref(), &configuration)?;
     }
     let instance = format!("instance {}", lock(shelf).account.lives);
     let (progress, origin) = store.acquire(&instance)?;
+    if found.map(|found| found.offsets).unwrap_or_default() != progress.offsets {
+        partitions = source.discover()?;
+    }
     let plan = plan::plan(&partitions, &progress, origin.as_ref(), &configuration)?;
     let alerts = AlertBook::load(store.alerts()?)?;
     let workers = 1 + dice.below(3) as usize;
-    let shared = Arc::new(shared(workers, plan.rebuild));
+    let shared = Arc::new(shared(source, workers, plan.rebuild));
     let (batches, raw) = ticks(shelf, &shared, &plan, workers);
 
     crate::fault::set_limit("merge_rows", [1, 4, 16, 1_000][dice.below(4) as usize]);
@@ -412,7 +412,7 @@ fn split(
     }
 }
 
-fn shared(workers: usize, rebuild: bool) -> Shared {
+fn shared(source: Simulated, workers: usize, rebuild: bool) -> Shared {
     let options = EngineOptions {
         workers,
         tick: Duration::from_millis(1),
@@ -427,7 +427,7 @@ fn shared(workers: usize, rebuild: bool) -> Shared {
         assembly: options.assembly(),
         options,
         operators: Arc::new(Names::new()),
-        source: Arc::new(Nothing),
+        source: Arc::new(source),
         assignments: Vec::new(),
         committed: Vec::new(),
         ends: Vec::new(),
@@ -442,16 +442,23 @@ fn shared(workers: usize, rebuild: bool) -> Shared {
     }
 }
 
-/// A source that nobody reads: what workers would read is decided beforehand.
-struct Nothing;
+/// A source that says how long it is. Nobody reads it: what workers would read is decided beforehand.
+struct Simulated(Shelf);
 
-impl Source for Nothing {
+impl Source for Simulated {
     fn identity(&self) -> String {
         "simulated".into()
     }
 
     fn discover(&self) -> Result<Vec<PartitionInfo>, SourceError> {
-        Ok(Vec::new())
+        let world = lock(&self.0);
+        let partitions = (0..).zip(&world.log).map(|(partition, records)| PartitionInfo {
+            topic: TOPIC,
+            partition,
+            low: 0,
+            high: Some(records.len() as i64),
+        });
+        Ok(partitions.collect())
     }
 
     fn open(&self, _assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError> {
