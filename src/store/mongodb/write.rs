@@ -160,6 +160,7 @@ impl Store for MongoStore {
                     Fault::Write { code: WRITE_CONFLICT, message: "an earlier attempt is still being decided".into() }
                 }
                 Outcome::Unknown(_) if crate::fault::mutant("unknown_is_committed") => break,
+                Outcome::Unknown(fault) if crate::fault::mutant("unknown_is_repeated_blindly") => fault,
                 Outcome::Unknown(fault) => {
                     if self.settle(&held, commit.epoch, &mut backoff)? {
                         break;
