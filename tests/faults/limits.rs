@@ -33,7 +33,9 @@ fn f18_great_commits() {
             sales.push_str(&format!("{{\"partition\":0,\"timestamp_ms\":1705312800000,\"value\":\"{great}\"}}\n"));
         }
         std::fs::write(folder.path().join("sales.ndjson"), sales).expect("a file");
-        for store in [Store::mongodb("great"), Store::guarded("great")] {
+        let stores = [Store::mongodb("great"), Store::guarded("great")];
+        // The server is slow at this.
+        for store in stores.into_iter().take(times(1, 2) as usize) {
             let run = store.run_files(folder.path(), "--workers 1 --tick-ms 10000 --until-caught-up");
             run.succeed(3 * SOON);
             let progress = store.progress().expect("progress");

@@ -79,7 +79,7 @@ fn f04_the_older_one_sleeps_mongodb() {
 pub fn stopped_at(row: &mut Row, store: &Store, point: &str) {
     let topics = if store.guarded { Topics::init("stopped", 3) } else { Topics::named("stopped") };
     let log = Log::of(&topics.prefix);
-    let mut sent = if store.guarded { shop(row, &topics, 400) } else { hostile(row, &topics, 300) };
+    let mut sent = if store.guarded { shop(row, &topics, 200) } else { hostile(row, &topics, 150) };
     let limits = store.small_commits();
     let hit = 3 + row.dice.below(6);
     let older = store.run(&log, "--workers 1 --tick-ms 1").env("TILLFLOW_LIMITS", &limits);
@@ -91,7 +91,7 @@ pub fn stopped_at(row: &mut Row, store: &Store, point: &str) {
         assert!(newer.is_running(), "{}", newer.stderr());
         store.progress().filter(|progress| progress.fence > fence)
     });
-    sent += if store.guarded { shop(row, &topics, 100) } else { hostile(row, &topics, 100) };
+    sent += if store.guarded { shop(row, &topics, 50) } else { hostile(row, &topics, 50) };
     store.wait_for_all(&mut newer, sent);
     let before = store.results();
     let woken = Instant::now();

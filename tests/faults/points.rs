@@ -37,11 +37,12 @@ fn every_point(row: &mut Row, store: impl Fn() -> Store, parts: &[Part]) {
         .collect();
     for _ in 0..times(1, 3) {
         let store = store();
-        let mut files = Files::hostile(row.dice.below(1 << 30), 60 * cases.len() as u32);
+        let mut files = Files::hostile(row.dice.below(1 << 30), 120 * cases.len() as u32);
         let mut watermark = Watermark::default();
         files.grow(40);
         for (number, (point, hit)) in cases.iter().enumerate() {
-            files.grow(20);
+            // Nothing is left from the case before where each is finished.
+            files.grow(if store.guarded { 40 } else { 20 });
             crash_at(&files, &store, point, *hit, 1);
             watermark.look(&store);
             row.count("crashes", 1);
