@@ -166,7 +166,8 @@ fn sale(producer: &BaseProducer, topic: &str, number: i64) {
         number % 17,
         number % 5,
         1 + number % 3,
-        number % 60,
+        // Not so far after the record's own time that it would be of the future.
+        number % 9,
         number % 4
     );
     let key = format!("t{number}");
