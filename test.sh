@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # All tests:            ./test.sh
 # The Rust tests only:  ./test.sh NAME...    (filters and options of the test programs, as after `cargo test --`)
+# The fault matrix:     ./test.sh faults [--long] [NAME...]
+#                       the long form takes many hours and writes docs/faults.md
 #
 # The tests need Kafka and MongoDB. Servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name are used as they are;
 # otherwise scripts/services.sh starts a pair of their own, in Docker or without it, and they are gone at the end.
@@ -123,6 +125,31 @@ start_services() {
     export KAFKA_BOOTSTRAP_SERVERS MONGO_URI
 }
 
+# The rows of the fault matrix, one after another; the arguments choose among them.
+fault_matrix() {
+    cargo test --release --workspace --all-features --no-fail-fast --test faults -- "$@"
+}
+
+# The long form leaves a table, whether all rows passed or not.
+long_fault_matrix() {
+    local status=0
+    : >"$1"
+    shift
+    TILLFLOW_FAULTS=long TILLFLOW_FAULTS_REPORT=$report fault_matrix "$@" || status=1
+    "$TILLFLOW_TEST_PYTHON" tests/faults/table.py "$report" docs/faults.md || status=1
+    return "$status"
+}
+
+faults=
+if [ "${1:-}" = faults ]; then
+    faults=short
+    shift
+    if [ "${1:-}" = --long ]; then
+        faults=long
+        shift
+    fi
+fi
+
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -130,21 +157,32 @@ trap 'exit 143' TERM
 need_build_tools
 TILLFLOW_TEST_PYTHON=$(scripts/services.sh python)
 export TILLFLOW_TEST_PYTHON
-if [ $# -eq 0 ]; then
+if [ $# -eq 0 ] && [ -z "$faults" ]; then
     need_browser
     need_page_modules
 fi
 # What does not build needs no services.
-cargo test --release --workspace --all-features --no-run
+if [ -z "$faults" ]; then
+    cargo test --release --workspace --all-features --no-run
+fi
+if [ -n "$faults" ] || [ $# -eq 0 ]; then
+    cargo test --release --workspace --all-features --no-run --test faults
+fi
 start_services
 
 # One test after another: the MongoDB-wire server lets definitions wait for other tests' transactions, and time limits
 # would then be about the neighbours.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-1}
-if [ $# -eq 0 ]; then
+report=${CARGO_TARGET_DIR:-$root/target}/faults.jsonl
+if [ "$faults" = long ]; then
+    step "fault matrix, long form" long_fault_matrix "$report" "$@"
+elif [ -n "$faults" ]; then
+    step "fault matrix, short form" fault_matrix "$@"
+elif [ $# -eq 0 ]; then
     step "compose file" "$TILLFLOW_TEST_PYTHON" tests/compose/check.py
     step "the oracle's own tests" "$TILLFLOW_TEST_PYTHON" -m unittest discover -s tests/oracle
     step "Rust tests" cargo test --release --workspace --all-features --no-fail-fast
+    step "fault matrix, short form" fault_matrix
     step "page test" node tests/page/run.mjs
 else
     step "Rust tests that match: $*" cargo test --release --workspace --all-features --no-fail-fast -- "$@"

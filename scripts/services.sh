@@ -3,6 +3,7 @@
 #
 #   scripts/services.sh start DIR            start both, write DIR/env, return
 #   scripts/services.sh start --local DIR    the same, without a look for Docker
+#   scripts/services.sh one NAME DIR         kafka or mongo alone, without Docker; again after it was killed; print host:port
 #   scripts/services.sh stop DIR             stop what was started there; local data and logs stay
 #   scripts/services.sh check                do the servers that the environment names answer?
 #   scripts/services.sh python               make the Python client of the tests, print its interpreter
@@ -350,6 +351,32 @@ start() {
     say "Kafka on 127.0.0.1:$kafka_port, MongoDB on 127.0.0.1:$mongo_port; use them with: . $dir/env"
 }
 
+# one NAME DIR : for tests that take a server away and bring it back, on the same port and data.
+one() {
+    local name=$1 dir python kafka_port controller_port mongo_port
+    mkdir -p "$2"
+    dir=$(cd "$2" && pwd -P)
+    need_python
+    need_ps
+    python=$(test_python)
+    [ -s "$dir/ports" ] || choose_ports "$dir/ports"
+    read -r kafka_port controller_port mongo_port <"$dir/ports"
+    if [ "$name" = kafka ]; then
+        need_java
+        with_lock kafka fill_kafka "$cache/kafka-$KAFKA_VERSION"
+        stop_one Kafka "$dir/kafka"
+        start_kafka "$dir/kafka" "$kafka_port" "$controller_port"
+        wait_for Kafka "$dir/kafka" kafka_answers "$python" "127.0.0.1:$kafka_port"
+        printf '127.0.0.1:%s\n' "$kafka_port"
+    else
+        with_lock secantusdb fill_venv "$cache/secantusdb-$SECANTUSDB_VERSION" "secantusdb==$SECANTUSDB_VERSION"
+        stop_one "the MongoDB server" "$dir/mongo"
+        start_mongo "$dir/mongo" "$mongo_port"
+        wait_for "the MongoDB server" "$dir/mongo" mongo_answers "$python" "mongodb://127.0.0.1:$mongo_port/?directConnection=true"
+        printf '127.0.0.1:%s\n' "$mongo_port"
+    fi
+}
+
 stop() {
     local dir
     [ -d "$1" ] || return 0
@@ -380,6 +407,7 @@ check() {
 case "${1:-} $#" in
     "start 2") start any "$2" ;;
     "start 3") [ "$2" = --local ] || die "unknown option $2"; start local "$3" ;;
+    "one 3") case "$2" in kafka | mongo) one "$2" "$3" ;; *) die "$2 is neither kafka nor mongo" ;; esac ;;
     "stop 2") stop "$2" ;;
     "check 1") check ;;
     "python 1") test_python ;;

@@ -7,6 +7,7 @@ pub mod configuration;
 pub mod dashboard;
 pub mod document;
 pub mod engine;
+pub mod fault;
 pub mod generate;
 pub mod metrics;
 pub mod partitioner;

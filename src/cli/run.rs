@@ -137,6 +137,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
                 });
             });
         }),
+        guarded_writes: crate::fault::limit("guarded_writes", 0) == 1,
         ..StoreOptions::default()
     })?;
     store.init()?;

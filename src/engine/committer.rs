@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, after, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, after, select_biased};
 use differential_dataflow::consolidation::consolidate;
 use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, Subject};
 use tillflow_dataflows::records::Millis;
@@ -149,10 +149,11 @@ impl Committer {
     ) -> Result<(), EngineError> {
         // A tick that was taken from the queue and belongs to the next commit.
         let mut kept: Option<TickBatch> = None;
+        let waiting = if crate::fault::mutant("raw_after_commit") { crossbeam_channel::never() } else { raw.clone() };
         loop {
             let first = match kept.take() {
                 Some(batch) => Ok(batch),
-                None => next(batches, raw, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
+                None => next(batches, &waiting, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
             };
             let first = match first {
                 Ok(batch) => batch,
@@ -171,7 +172,7 @@ impl Committer {
             let (mut ticks, mut rows) = (1, first.rows.len());
             let mut merged = Merged::default();
             merged.add(first);
-            while rows < MERGE_ROWS {
+            while rows < crate::fault::limit("merge_rows", MERGE_ROWS) {
                 let Ok(batch) = batches.try_recv() else { break };
                 if rows + batch.rows.len() > 2 * MERGE_ROWS {
                     kept = Some(batch);
@@ -182,8 +183,9 @@ impl Committer {
                 merged.add(batch);
             }
             // Everything of these ticks was sent before they closed.
-            while let Ok(documents) = raw.try_recv() {
+            while let Ok(documents) = waiting.try_recv() {
                 self.store.write_raw(&documents)?;
+                crate::fault::point("commit.raw");
             }
             for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
                 self.store.write_raw(documents)?;
@@ -194,7 +196,9 @@ impl Committer {
             }
             self.shared.pending.remove(rows);
             self.tell(Some(()));
+            crate::fault::point("commit.told");
         }
+        crate::fault::point("stop.committed");
         while let Ok(documents) = raw.try_recv() {
             self.store.write_raw(&documents)?;
         }
@@ -203,6 +207,7 @@ impl Committer {
             // What was accepted, and what the store lacks, is in it when the run says that all is well.
             self.commit(Merged::default())?;
         }
+        crate::fault::point("stop.ended");
         Ok(())
     }
 
@@ -220,12 +225,14 @@ impl Committer {
         if let Some(rebuild) = &mut self.rebuild {
             rebuild.listen(batch);
         }
+        crate::fault::point("rebuild.listened");
     }
 
     /// Ends the rebuild: what was read again has to be what the store was filled with. Returns the rows in force.
     fn end_rebuild(&mut self) -> Result<Option<RowsInForce>, EngineError> {
         let Some(rebuild) = self.rebuild.take() else { return Ok(None) };
         let rows = rebuild.finish(&self.offsets, self.as_of)?;
+        crate::fault::point("rebuild.ended");
         tracing::info!(epoch = self.epoch, rows = rows.len(), "state rebuilt; going on from the committed offsets");
         Ok(Some(rows))
     }
@@ -257,6 +264,7 @@ impl Committer {
     }
 
     fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
+        crate::fault::point("commit.begun");
         let rebuilt = self.end_rebuild()?;
         consolidate(&mut merged.rows);
         let epoch = self.epoch + 1;
@@ -337,7 +345,9 @@ impl Committer {
             fingerprints: self.fingerprints.clone(),
         };
         let begun = Instant::now();
+        crate::fault::point("commit.ready");
         self.store.commit(&commit)?;
+        crate::fault::point("commit.stored");
         (self.origin_is_news, self.must_commit) = (false, false);
         self.epoch = epoch;
         self.as_of = as_of;
@@ -351,6 +361,7 @@ impl Committer {
             self.shared.metrics.consumed(consumed.topic, &consumed.outcomes, &consumed.reasons);
             self.shared.metrics.end_to_end(now() - consumed.begun, &consumed.ages);
         }
+        crate::fault::point("commit.counted");
         self.shared.source.committed(&self.offsets);
         self.shared.written.reach(&self.offsets);
         Ok(())
@@ -400,7 +411,8 @@ fn next(
     let timeout = after(LOOK);
     let mut raw = raw.clone();
     loop {
-        select! {
+        // In this order, so that what happens depends on what is there alone.
+        select_biased! {
             recv(batches) -> batch => return Ok(batch.map_err(|_| RecvTimeoutError::Disconnected)),
             recv(raw) -> documents => match documents {
                 Ok(documents) => write_raw(documents)?,

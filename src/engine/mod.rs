@@ -21,6 +21,8 @@ mod follow;
 mod ingest;
 mod plan;
 mod rebuild;
+#[cfg(feature = "faults")]
+pub mod simulation;
 mod state_sizes;
 mod watchdog;
 mod worker;
@@ -186,10 +188,11 @@ fn run_with(
 ) -> Result<Summary, EngineError> {
     let processes = others.as_ref().map_or(1, |others| others.processes);
     store.init()?;
-    let partitions = source.discover()?;
     let configuration = options.configuration(source.as_ref());
-    // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken.
+    // A start that is refused must leave an instance that runs alone, so it is planned before the fence is taken. How far
+    // the source reaches is asked for afterwards: what that instance commits meanwhile would else lie beyond it.
     let (found, origin) = store.peek()?;
+    let mut partitions = source.discover()?;
     let (mut replaced, mut fingerprints) = (BTreeSet::new(), Fingerprints::new());
     if let Some(found) = &found {
         fingerprints = fingerprint::counted(store.fingerprints()?, &found.offsets);
@@ -199,9 +202,10 @@ fn run_with(
     let checkpoints = options.checkpoints.as_ref().filter(|_| processes == 1);
     let folder = checkpoints.map(|options| Folder::open(&options.folder)).transpose()?;
     let lineage = format!("{:032x}", rand::random::<u128>());
+    let nothing = BTreeSet::new();
     let circumstances = Circumstances {
-        partitions: &partitions,
-        others: &replaced,
+        partitions: &[],
+        others: &nothing,
         configuration: &configuration,
         accepted: &options.accepted,
         instance: &options.instance,
@@ -214,18 +218,31 @@ fn run_with(
     }
     if let Some(progress) = &found {
         let left = Left { progress, origin: origin.as_ref(), fingerprints: &fingerprints };
-        plan::plan(left, usable(&checkpoints, left, &configuration).next().map(|it| it.1), circumstances)?;
+        let checkpoint = usable(&checkpoints, left, &configuration).next().map(|it| it.1);
+        plan::plan(left, checkpoint, Circumstances { partitions: &partitions, others: &replaced, ..circumstances })?;
     }
+    crate::fault::point("start.planned");
     let (progress, origin) = store.acquire(&options.instance)?;
+    crate::fault::point("start.fenced");
+    if found.map(|found| found.offsets).unwrap_or_default() != progress.offsets {
+        partitions = source.discover()?;
+    }
     tracing::info!(epoch = progress.epoch, fence = progress.fence, guarantee = %store.guarantee(), "store opened");
     // Another instance may have committed since.
     let fingerprints = store.fingerprints()?;
     let left = Left { progress: &progress, origin: origin.as_ref(), fingerprints: &fingerprints };
-    let (plan, restored) = restore(folder.as_ref(), &checkpoints, left, circumstances)?;
+    let (plan, restored) = restore(
+        folder.as_ref(),
+        &checkpoints,
+        left,
+        Circumstances { partitions: &partitions, others: &replaced, ..circumstances },
+    )?;
     for accepted in &plan.accepted {
         tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);
     }
-    let alerts = alerts::AlertBook::load(store.alerts()?)?;
+    let known = if crate::fault::mutant("alerts_are_forgotten") { Vec::new() } else { store.alerts()? };
+    let alerts = alerts::AlertBook::load(known)?;
+    crate::fault::point("start.loaded");
     status.update(|status| {
         status.epoch = progress.epoch;
         status.as_of = progress.as_of;
@@ -389,7 +406,7 @@ fn restore(
 
 /// Milliseconds since 1970 by this machine's clock.
 fn now() -> Millis {
-    chrono::Utc::now().timestamp_millis()
+    crate::fault::clock(chrono::Utc::now().timestamp_millis())
 }
 
 /// An instant as messages have it.

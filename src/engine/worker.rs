@@ -129,7 +129,7 @@ impl Gate {
     }
 
     /// A worker has closed `tick`, its last one of the rebuild.
-    fn arrive(&self, tick: Tick) {
+    pub(super) fn arrive(&self, tick: Tick) {
         self.arrive_all(1, tick);
     }
 
@@ -141,7 +141,8 @@ impl Gate {
 
     /// The last tick of the rebuild, once every worker has arrived. 0 when there was none.
     pub(super) fn opened(&self) -> Option<Tick> {
-        (self.rebuilding.load(Ordering::SeqCst) == 0).then(|| self.last.load(Ordering::SeqCst))
+        let missing = usize::from(crate::fault::mutant("gate_opens_early"));
+        (self.rebuilding.load(Ordering::SeqCst) <= missing).then(|| self.last.load(Ordering::SeqCst))
     }
 }
 
@@ -408,7 +409,7 @@ impl Reading {
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
             let ends = Instant::now() + self.shared.options.tick;
-            let (mut budget, mut bytes) = (TICK_RECORDS, 0);
+            let (mut budget, mut bytes) = (crate::fault::limit("tick_records", TICK_RECORDS), 0);
             let mut notes = Vec::new();
             // Decided by this tick alone: a gate that opens meanwhile opens for later ticks.
             let waiting = !rebuilding && self.shared.gate.opened().is_none_or(|last| tick <= last);
@@ -442,13 +443,16 @@ impl Reading {
             // before the tick closes.
             self.flush_raw(worker);
             self.serve(worker)?;
+            crate::fault::point("worker.tick");
             self.ingest.close_tick(&mut self.inputs, &mut notes);
             for note in notes {
                 self.notes_input.send((tick, note));
             }
             if rebuilding && self.has_reached_committed() {
                 rebuilding = false;
+                crate::fault::point("gate.reached");
                 self.shared.gate.arrive(tick);
+                crate::fault::point("gate.passed");
             }
             if self.shared.has_failed() {
                 return Ok(());
@@ -566,6 +570,12 @@ impl Reading {
             let (ingest, inputs) = (&mut self.ingest, &mut self.inputs);
             total += self.reader.poll(index, share.max(1), until, &mut |record| {
                 bytes += record.value.map_or(0, <[u8]>::len);
+                let skipped = record.offset % 10 == 9
+                    && (crate::fault::mutant("a_record_is_dropped")
+                        || (rebuilding && crate::fault::mutant("rebuild_drops_a_record")));
+                if skipped {
+                    return;
+                }
                 ingest.take(index, record, inputs, &mut raw, notes);
             })?;
         }

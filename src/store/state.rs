@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use tillflow_dataflows::records::Topic;
 
 use super::{Acceptance, Accepted, Fingerprint, Fingerprints, Offsets, Origin, Progress, StoreError};
@@ -14,20 +16,23 @@ pub(super) const ORIGIN: &str = "origin";
 /// The `_id` of the document with the last consumed records.
 pub(super) const FINGERPRINTS: &str = "fingerprints";
 
-/// What an instance holds: its fence, and the epoch that it found or committed last.
-#[derive(Clone, Copy, Debug)]
+/// What an instance holds: its fence, and the epoch that it found or committed last. Both are counters, and count the
+/// same again in a store that went back behind an instance: so its name counts, too.
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     pub(super) fence: i64,
     pub(super) epoch: u64,
+    pub(super) instance: Arc<str>,
 }
 
 impl Held {
     /// What it means that `progress` did not match `self`: `commit_epoch` is there already by our own hand, or we
     /// are fenced.
-    pub(super) fn judge(self, commit_epoch: u64, found: Option<&Progress>) -> Result<(), StoreError> {
+    pub(super) fn judge(&self, commit_epoch: u64, found: Option<&Progress>) -> Result<(), StoreError> {
+        let ours = |found: &Progress| found.fence == self.fence && *found.instance == *self.instance;
         Err(StoreError::Fenced(match found {
-            Some(found) if found.fence == self.fence && found.epoch == commit_epoch => return Ok(()),
-            Some(found) if found.fence != self.fence => format!(
+            Some(found) if ours(found) && found.epoch == commit_epoch => return Ok(()),
+            Some(found) if !ours(found) => format!(
                 "instance \"{}\" took the store over (fence {}, ours was {}); this one must stop",
                 found.instance, found.fence, self.fence
             ),

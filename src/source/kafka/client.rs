@@ -148,6 +148,9 @@ impl Client {
         for (name, value) in OURS.iter().filter(|(_, value)| !value.is_empty()) {
             config.set(*name, *value);
         }
+        if crate::fault::mutant("lost_offsets_are_skipped") {
+            config.set("auto.offset.reset", "latest");
+        }
         config.create_with_context(Context::default()).map_err(|error| match &error {
             KafkaError::ClientConfig(_, problem, name, value) => {
                 // librdkafka repeats the value, which may be a secret in the wrong place.

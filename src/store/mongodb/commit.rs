@@ -62,7 +62,7 @@ pub(super) enum Outcome {
 }
 
 impl Prepared {
-    pub(super) fn new(commit: &Commit, held: Held, instance: &str, transactions: bool) -> Result<Prepared, StoreError> {
+    pub(super) fn new(commit: &Commit, held: Held, transactions: bool) -> Result<Prepared, StoreError> {
         let epoch = epoch_to_stored(commit.epoch)?;
         let guard = if transactions { Guard::Transaction } else { Guard::EpochBelow(epoch) };
         let mut batches = Batches::new(guard);
@@ -88,11 +88,17 @@ impl Prepared {
             as_of: commit.as_of,
             offsets: commit.offsets.clone(),
             committed_at: Some(commit.committed_at),
-            instance: instance.to_owned(),
+            instance: String::from(&*held.instance),
             fence: held.fence,
         };
         let mut advance = Batches::new(guard);
-        let filter = rawdoc! { "_id": PROGRESS, "fence": held.fence, "epoch": epoch_to_stored(held.epoch)? };
+        let (fence, epoch) = (held.fence, epoch_to_stored(held.epoch)?);
+        let mut filter = rawdoc! { "_id": PROGRESS, "fence": fence, "epoch": epoch, "instance": &*held.instance };
+        if crate::fault::mutant("no_compare_and_set") {
+            filter = rawdoc! { "_id": PROGRESS };
+        } else if crate::fault::mutant("no_fence") {
+            filter = rawdoc! { "_id": PROGRESS, "epoch": epoch };
+        }
         advance.update(Collection::PipelineState, filter, &to_bson(&progress_document(&progress)?)?, false);
         let (writes, mut advance) = (batches.finish(), advance.finish());
         let advance = advance.pop().ok_or_else(|| StoreError::Unavailable("an empty commit".into()))?;
@@ -121,6 +127,7 @@ impl Prepared {
         if let Err(error) = session.start_transaction().with_options(options).await {
             return Outcome::NotCommitted(error.into());
         }
+        crate::fault::point("transaction.begun");
         let stopped = match self.write_all(database, session).await {
             Ok(true) => None,
             Ok(false) => Some(Outcome::NotMatched),
@@ -132,10 +139,14 @@ impl Prepared {
             let _ = session.abort_transaction().await;
             return outcome;
         }
+        crate::fault::point("transaction.ready");
         let mut pause = COMMIT_PAUSE;
         loop {
             match session.commit_transaction().await.map_err(Fault::from) {
-                Ok(()) => return Outcome::Committed,
+                Ok(()) => {
+                    crate::fault::point("transaction.committed");
+                    return Outcome::Committed;
+                }
                 Err(fault) if fault.certainly_not_committed() => return Outcome::NotCommitted(fault),
                 // Asking again is harmless and mostly tells. Where the question never arrived, it also ends a
                 // transaction that would hold its documents against the next attempt until the server expires it.
@@ -149,13 +160,19 @@ impl Prepared {
     }
 
     async fn write_all(&self, database: &Database, session: &mut ClientSession) -> Result<bool, Fault> {
-        let reply = database.run_raw_command(self.advance.clone()).session(&mut *session).await?;
+        let advance = database.run_raw_command(self.advance.clone());
+        let reply = match crate::fault::mutant("progress_in_a_write_before") {
+            true => advance.await?,
+            false => advance.session(&mut *session).await?,
+        };
         check(&reply, None)?;
         if matched(&reply) != 1 {
             return Ok(false);
         }
+        crate::fault::point("transaction.advanced");
         for command in &self.writes {
             check(&database.run_raw_command(command.clone()).session(&mut *session).await?, None)?;
+            crate::fault::point("transaction.written");
         }
         Ok(true)
     }
@@ -164,14 +181,18 @@ impl Prepared {
         // Not needed for safety, which is in the guards and in the compare-and-set: it stops a fenced instance early.
         let state = database.collection::<RawDocumentBuf>(Collection::PipelineState.name());
         let epoch = epoch_to_stored(self.held.epoch)?;
-        let filter = ::mongodb::bson::doc! { "_id": PROGRESS, "fence": self.held.fence, "epoch": epoch };
+        let Held { fence, instance, .. } = &self.held;
+        let filter = ::mongodb::bson::doc! { "_id": PROGRESS, "fence": fence, "epoch": epoch, "instance": &**instance };
         if state.find_one(filter).await?.is_none() {
             return Ok(false);
         }
+        crate::fault::point("guarded.looked");
         for command in &self.writes {
             // A document that is there at this epoch or a later one did not match and could not be inserted.
             check(&database.run_raw_command(command.clone()).await?, Some(DUPLICATE_KEY))?;
+            crate::fault::point("guarded.written");
         }
+        crate::fault::point("guarded.ready");
         let reply = database.run_raw_command(self.advance.clone()).await?;
         check(&reply, None)?;
         Ok(matched(&reply) == 1)
@@ -269,7 +290,7 @@ impl Batches {
     }
 
     fn push_guard(&self, filter: &mut RawDocumentBuf) {
-        if let Guard::EpochBelow(epoch) = self.guard {
+        if let (Guard::EpochBelow(epoch), false) = (self.guard, crate::fault::mutant("no_guard")) {
             filter.append(cstr!("epoch"), rawdoc! { "$lt": epoch });
         }
     }
@@ -278,7 +299,7 @@ impl Batches {
         let bytes = item.as_bytes().len();
         let full = |open: &Batch| {
             (open.kind, open.collection) != (kind, collection)
-                || open.count >= BATCH_DOCUMENTS
+                || open.count >= crate::fault::limit("batch_documents", BATCH_DOCUMENTS)
                 || open.bytes + bytes > BATCH_BYTES
         };
         if self.open.as_ref().is_some_and(full) {

@@ -23,7 +23,6 @@ pub(in crate::store) struct MongoStore {
     connection: Connection,
     address: StoreAddress,
     options: StoreOptions,
-    instance: String,
     held: Option<Held>,
     /// The session of every commit, from the moment that the fence is held. One attempt uses it at a time.
     session: Option<Arc<Mutex<ClientSession>>>,
@@ -32,14 +31,7 @@ pub(in crate::store) struct MongoStore {
 impl MongoStore {
     pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
         let connection = Connection::open(address, &options)?;
-        Ok(MongoStore {
-            connection,
-            address: address.clone(),
-            options,
-            instance: String::new(),
-            held: None,
-            session: None,
-        })
+        Ok(MongoStore { connection, address: address.clone(), options, held: None, session: None })
     }
 
     fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
@@ -53,12 +45,11 @@ impl MongoStore {
 
     /// After an attempt that did not match or whose outcome is unknown: whether the commit is there. False means
     /// that `progress` is still where this instance left it.
-    fn settle(&mut self, held: Held, epoch: u64, backoff: &mut Backoff) -> Result<bool, StoreError> {
+    fn settle(&mut self, held: &Held, epoch: u64, backoff: &mut Backoff) -> Result<bool, StoreError> {
         let found = self
             .connection
             .retry("read the progress of", backoff, |connection| find_progress(connection.database.clone()))?;
-        let left_alone = |found: &Progress| found.fence == held.fence && found.epoch == held.epoch;
-        if epoch > held.epoch && found.as_ref().is_some_and(left_alone) {
+        if epoch > held.epoch && held.judge(held.epoch, found.as_ref()).is_ok() {
             return Ok(false);
         }
         held.judge(epoch, found.as_ref()).map(|()| true)
@@ -78,6 +69,7 @@ impl Store for MongoStore {
                     let expires = (collection, *field) == (Collection::RawData, "timestamp");
                     create_index(&database, collection, field, ttl.filter(|_| expires)).await?;
                 }
+                crate::fault::point("mongodb.collection");
             }
             Ok(())
         })
@@ -106,19 +98,21 @@ impl Store for MongoStore {
             let (taker, client) = (Arc::clone(&taker), client.clone());
             async move {
                 end_transaction_of_the_last(&client, &database).await?;
+                crate::fault::point("mongodb.ended");
                 let progress = take_fence(&database, &taker).await?;
+                crate::fault::point("mongodb.fence");
                 if guarded {
                     take_back(&database, &progress).await?;
                 }
                 let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
                 let session = client.start_session().await?;
                 remember_session(&database, &session, progress.fence).await?;
+                crate::fault::point("mongodb.session");
                 Ok((progress, origin, session))
             }
         })?;
         self.session = Some(Arc::new(Mutex::new(session)));
-        self.instance = instance.to_owned();
-        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
+        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
 
@@ -146,15 +140,15 @@ impl Store for MongoStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let (Some(held), Some(session)) = (self.held, self.session.clone()) else {
+        let (Some(held), Some(session)) = (self.held.clone(), self.session.clone()) else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
         let attempted = "commit to";
         let mut backoff = self.connection.backoff();
         if commit.epoch <= held.epoch {
-            return self.settle(held, commit.epoch, &mut backoff).map(|_| ());
+            return self.settle(&held, commit.epoch, &mut backoff).map(|_| ());
         }
-        let prepared = Arc::new(Prepared::new(commit, held, &self.instance, self.connection.transactions)?);
+        let prepared = Arc::new(Prepared::new(commit, held.clone(), self.connection.transactions)?);
         loop {
             let attempt = {
                 let (prepared, session) = (Arc::clone(&prepared), Arc::clone(&session));
@@ -165,14 +159,19 @@ impl Store for MongoStore {
                 Outcome::Committed => break,
                 Outcome::NotCommitted(fault) => fault,
                 Outcome::NotMatched => {
-                    if self.settle(held, commit.epoch, &mut backoff)? {
+                    if crate::fault::mutant("unknown_is_repeated_blindly") {
+                        return held.judge(commit.epoch, None);
+                    }
+                    if self.settle(&held, commit.epoch, &mut backoff)? {
                         break;
                     }
                     // An attempt of ours whose outcome was unknown is on its way to a majority of the servers.
                     Fault::Write { code: WRITE_CONFLICT, message: "an earlier attempt is still being decided".into() }
                 }
+                Outcome::Unknown(_) if crate::fault::mutant("unknown_is_committed") => break,
+                Outcome::Unknown(fault) if crate::fault::mutant("unknown_is_repeated_blindly") => fault,
                 Outcome::Unknown(fault) => {
-                    if self.settle(held, commit.epoch, &mut backoff)? {
+                    if self.settle(&held, commit.epoch, &mut backoff)? {
                         break;
                     }
                     fault
@@ -234,6 +233,7 @@ impl MongoStore {
                 let mut refused = Vec::new();
                 for command in commands.iter() {
                     let reply = database.run_raw_command(command.clone()).await?;
+                    crate::fault::point("mongodb.raw");
                     for (index, code, message) in write_errors(&reply) {
                         let fault = Fault::Write { code, message };
                         match index {

@@ -102,6 +102,7 @@ impl SqliteStore {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
         let result = work(&transaction, &self.tables)?;
         transaction.commit()?;
+        crate::fault::point("sqlite.committed");
         Ok(result)
     }
 
@@ -130,6 +131,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn init(&mut self) -> Result<(), StoreError> {
         self.transact("create the tables of", |transaction, _| Ok(schema::create(transaction)?))?;
+        crate::fault::point("sqlite.tables");
         self.read_tables()
     }
 
@@ -165,10 +167,11 @@ impl Store for SqliteStore {
             progress.fence += 1;
             progress.instance = instance.to_owned();
             Writers::new(transaction, tables, Conflict::Replace).write(&progress_document(&progress)?)?;
+            crate::fault::point("sqlite.fence");
             let origin = one_document(transaction, collection, table, ORIGIN)?;
             Ok((progress, origin.as_ref().map(origin_from).transpose()?))
         })?;
-        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch });
+        self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
 
@@ -176,12 +179,14 @@ impl Store for SqliteStore {
         self.ensure_columns(documents.iter())?;
         self.transact("write raw_data to", |transaction, tables| {
             let mut writers = Writers::new(transaction, tables, Conflict::Keep);
-            documents.iter().try_for_each(|document| writers.write(document))
+            documents.iter().try_for_each(|document| writers.write(document))?;
+            crate::fault::point("sqlite.raw");
+            Ok(())
         })
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let Some(held) = self.held else {
+        let Some(held) = self.held.clone() else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
         let mut state: Vec<Document> = commit.origin.iter().map(origin_document).collect();
@@ -193,20 +198,33 @@ impl Store for SqliteStore {
         let mut upserts: Vec<&Document> = commit.upserts.iter().chain(&state).collect();
         upserts.sort_unstable_by(|a, b| (a.collection, &a.id).cmp(&(b.collection, &b.id)));
 
+        if crate::fault::mutant("views_in_a_write_before") {
+            self.transact("commit to", |transaction, tables| {
+                let mut writers = Writers::new(transaction, tables, Conflict::Replace);
+                upserts.iter().try_for_each(|document| writers.write(document))
+            })?;
+        }
         self.transact("commit to", |transaction, tables| {
-            if !advance(transaction, held, commit)? {
+            crate::fault::point("sqlite.begun");
+            if !advance(transaction, &held, commit)? {
                 let state = Collection::PipelineState;
                 let found = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
                 return Ok(held.judge(commit.epoch, found.as_ref().map(progress_from).transpose()?.as_ref())?);
             }
+            if crate::fault::mutant("progress_in_a_write_before") {
+                transaction.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+            }
+            crate::fault::point("sqlite.advanced");
             let mut writers = Writers::new(transaction, tables, Conflict::Replace);
             upserts.iter().try_for_each(|document| writers.write(document))?;
+            crate::fault::point("sqlite.upserted");
             let mut writers = Writers::new(transaction, tables, Conflict::Keep);
             commit.dead_letters.iter().try_for_each(|document| writers.write(document))?;
             for (collection, id) in &commit.deletes {
                 let sql = format!("DELETE FROM {} WHERE \"_id\" = ?1", quoted(collection.name()));
                 transaction.prepare_cached(&sql)?.execute([id])?;
             }
+            crate::fault::point("sqlite.ready");
             self.expire(transaction, commit.committed_at)
         })?;
         self.held = Some(Held { epoch: commit.epoch.max(held.epoch), ..held });
@@ -246,12 +264,18 @@ impl SqliteStore {
 }
 
 /// The compare-and-set: moves `progress` on if it is where this instance left it.
-fn advance(transaction: &Transaction<'_>, held: Held, commit: &Commit) -> Result<bool, Stop> {
+fn advance(transaction: &Transaction<'_>, held: &Held, commit: &Commit) -> Result<bool, Stop> {
     if commit.epoch <= held.epoch {
         return Ok(false);
     }
     let sql = "UPDATE pipeline_state SET \"epoch\" = ?1, \"as_of\" = ?2, \"offsets\" = ?3, \"committed_at\" = ?4 \
-               WHERE \"_id\" = 'progress' AND \"fence\" = ?5 AND \"epoch\" = ?6";
+               WHERE \"_id\" = 'progress' AND \"fence\" = ?5 AND \"epoch\" = ?6 \
+               AND \"instance\" = ?7";
+    let unguarded = crate::fault::mutant("no_compare_and_set").then(|| sql.replace("AND \"fence\"", "OR \"fence\""));
+    let unfenced = crate::fault::mutant("no_fence")
+        .then(|| sql.replace("\"fence\" = ?5", "?5 = ?5").replace("\"instance\" = ?7", "?7 = ?7"));
+    let unguarded = unguarded.or(unfenced);
+    let sql = unguarded.as_deref().unwrap_or(sql);
     let offsets = offsets_to_value(&commit.offsets);
     let matched = transaction.prepare_cached(sql)?.execute((
         epoch_to_stored(commit.epoch)?,
@@ -260,6 +284,7 @@ fn advance(transaction: &Transaction<'_>, held: Held, commit: &Commit) -> Result
         commit.committed_at,
         held.fence,
         epoch_to_stored(held.epoch)?,
+        &*held.instance,
     ))?;
     Ok(matched == 1)
 }

@@ -36,7 +36,12 @@ fn assert_documents(mut arguments: Vec<String>, store: &Store, flags: &str) {
 
 /// Every document that a store holds.
 pub fn documents(store: &Store) -> Documents {
-    let lines = script("pipeline/documents.py", &store.flags());
+    documents_of(&store.flags())
+}
+
+/// Every document of the store that these flags name.
+pub fn documents_of(flags: &[String]) -> Documents {
+    let lines = script("pipeline/documents.py", flags);
     let documents = lines.lines().map(|line| {
         let (collection, id, document): (String, String, Value) = serde_json::from_str(line).expect("a document");
         ((collection, id), document)

@@ -68,6 +68,22 @@ impl Tillflow {
         self
     }
 
+    /// Has another program start it, which limits what it may use. To be said before anything of the environment.
+    // The fault matrix alone does so.
+    #[allow(dead_code)]
+    pub fn under(mut self, wrapper: &[&str]) -> Tillflow {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(self.command.get_program());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.command = command;
+        self
+    }
+
     pub fn start(self) -> Running {
         self.start_with(|_| ())
     }
@@ -119,6 +135,13 @@ fn lock(said: &Mutex<String>) -> MutexGuard<'_, String> {
 impl Running {
     pub fn stderr(&self) -> String {
         lock(&self.said[1]).clone()
+    }
+
+    /// Its process.
+    // The fault matrix alone asks.
+    #[allow(dead_code)]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal, by its name without SIG.

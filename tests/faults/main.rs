@@ -1,0 +1,27 @@
+//! The fault matrix: what happens to a pipeline on a bad day, and what its documents are afterwards.
+//!
+//! A row is a test named by its number in the matrix. The oracle in `tests/oracle` judges every document after each
+//! fault. `TILLFLOW_FAULTS=long` runs the long form, `TILLFLOW_FAULTS_SEED` a seed again, and
+//! `TILLFLOW_FAULTS_REPORT` names a file that gets a line of JSON for each row. `./test.sh` runs the short form,
+//! `./test.sh faults --long` the long one.
+
+mod broker;
+mod crashes;
+mod files;
+mod inputs;
+mod limits;
+mod mutants;
+mod owners;
+mod points;
+mod proxy;
+mod row;
+mod services;
+mod signals;
+mod simulation;
+mod sink;
+mod soak;
+// The pipeline's tests use more of it than these do.
+#[allow(dead_code)]
+#[path = "../pipeline/support/mod.rs"]
+mod support;
+mod world;

@@ -1,0 +1,82 @@
+//! F08: SIGTERM, SIGINT, and a second one, while records come in.
+
+use std::time::Duration;
+
+use crate::row::{Row, times};
+use crate::support::SOON;
+use crate::support::world::{Hostile, Topics};
+use crate::world::{Log, Store, Watermark};
+
+/// How long a stop may take.
+const STOP: Duration = Duration::from_secs(10);
+
+fn asked_to_stop(row: &mut Row, store: &Store, rounds: u32) {
+    let topics = Topics::named("asked");
+    let log = Log::of(&topics.prefix);
+    let mut sent = topics.send(Hostile { seed: 1, count: 60 }, 0.0, 1.0);
+    let mut watermark = Watermark::default();
+    for round in 0..rounds {
+        let history = Hostile { seed: row.dice.below(1 << 30), count: 200 };
+        let sending = topics.start_sending(history, 300);
+        let mut run = store.run(&log, "--workers 2 --tick-ms 20").start();
+        store.wait_for_more(&mut run, store.counted());
+        std::thread::sleep(row.dice.millis(0, 300));
+        let twice = round % 3 == 2;
+        if twice {
+            // Both are there before the program can look at either.
+            run.signal("STOP");
+            run.signal("INT");
+            run.signal("TERM");
+            let ended = run.end("CONT", STOP);
+            assert_eq!(ended.code, Some(130), "{ended:?}");
+        } else {
+            let ended = run.end(["TERM", "INT"][round as usize % 2], STOP);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            row.at_most("longest stop, ms", ended.took.as_millis() as u64);
+        }
+        watermark.look(store);
+        store.assert_exact(&log, "");
+        sent += sending.finish();
+        row.count("stops", 1);
+    }
+    store.catch_up(&log, "--workers 1");
+    assert_eq!(store.counted(), sent);
+    store.assert_exact(&log, "--complete");
+}
+
+#[test]
+fn f08_signals_sqlite() {
+    let mut row = Row::begin("F08", "SIGTERM, SIGINT, both at once under load, SQLite");
+    asked_to_stop(&mut row, &Store::sqlite(), times(6, 50));
+}
+
+#[test]
+fn f08_signals_mongodb() {
+    let mut row = Row::begin("F08", "SIGTERM, SIGINT, both at once under load, MongoDB");
+    asked_to_stop(&mut row, &Store::mongodb("asked"), times(4, 50));
+}
+
+/// F07: a panic in a worker or in the committer ends the process with 70, and what it left is exact.
+#[test]
+fn f07_panics() {
+    let mut row = Row::begin("F07", "panic in a worker, in the committer, within a transaction");
+    let points = ["worker.tick", "commit.begun", "commit.stored", "sqlite.ready", "gate.reached", "rebuild.listened"];
+    let topics = Topics::named("panics");
+    let log = Log::of(&topics.prefix);
+    let store = Store::sqlite();
+    topics.send(Hostile { seed: row.dice.below(1 << 30), count: 100 }, 0.0, 1.0);
+    store.catch_up(&log, "--workers 2");
+    for round in 0..times(1, 10) {
+        for point in points {
+            topics.send(Hostile { seed: row.dice.below(1 << 30), count: 60 }, 0.0, 1.0);
+            let run = store.run(&log, "--workers 2 --tick-ms 5").env("TILLFLOW_LIMITS", &store.small_commits());
+            let hit = if point.starts_with("gate") { 1 } else { 1 + round % 3 };
+            let ended = run.env("TILLFLOW_PANIC_AT", &format!("{point}:{hit}")).run(SOON);
+            assert_eq!(ended.code, Some(70), "{point}: {ended:?}");
+            store.assert_exact(&log, "");
+            row.count("panics", 1);
+        }
+    }
+    store.catch_up(&log, "--workers 2");
+    store.assert_exact(&log, "--complete");
+}

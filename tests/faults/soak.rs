@@ -1,0 +1,125 @@
+//! F35 and the soak: all faults at random for a time, while what the process holds has to stay flat.
+
+use std::time::{Duration, Instant};
+
+use mongodb::bson::doc;
+
+use crate::proxy::{Proxy, Service};
+use crate::row::{Row, is_long};
+use crate::sink::{FailPoint, named, server_of};
+use crate::support::world::Topics;
+use crate::support::{SOON, kafka, mongodb, unique};
+use crate::world::{Log, Store, Watermark};
+
+/// What a process holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    kilobytes: u64,
+    threads: u64,
+    descriptors: u64,
+}
+
+fn held(pid: u32) -> Held {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let number = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of its status");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    };
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count() as u64;
+    Held { kilobytes: number("VmRSS:"), threads: number("Threads:"), descriptors }
+}
+
+/// How long: `TILLFLOW_SOAK_MINUTES`, else 20 minutes in the long form and 1 in the short one.
+fn length() -> Duration {
+    let minutes = std::env::var("TILLFLOW_SOAK_MINUTES").ok().map(|text| text.parse().expect("a number of minutes"));
+    Duration::from_secs(60 * minutes.unwrap_or(if is_long() { 20 } else { 1 }))
+}
+
+fn mean(held: &[Held], of: impl Fn(&Held) -> u64) -> u64 {
+    held.iter().map(of).sum::<u64>() / (held.len() as u64).max(1)
+}
+
+#[test]
+fn soak_f35_everything_at_random() {
+    let mut row = Row::begin("F35", "soak: stalls, cuts, lost answers, conflicts, slowness at random under load");
+    let application = unique("soak");
+    let sink = Proxy::new(Service::Mongodb, &server_of(&mongodb()));
+    let source = Proxy::new(Service::Kafka, &kafka());
+    let through = mongodb().replace(&server_of(&mongodb()), &sink.address());
+    let store = Store::mongodb_at("soak", &mongodb(), &named(&through, &application));
+    let topics = Topics::init("soak", 3);
+    let log = Log::through(&topics.prefix, &source.address());
+    topics.generate(row.dice.below(1 << 30), 300);
+    let mut run = store.run(&log, "--workers 2 --tick-ms 100").start();
+    store.wait_for_all(&mut run, 300);
+    let generating = topics.generate_command(row.dice.below(1 << 30)).flags(["--rate", "40"]).start();
+
+    let (begun, mut samples, mut watermark) = (Instant::now(), Vec::new(), Watermark::default());
+    while begun.elapsed() < length() {
+        match row.dice.below(8) {
+            0 => {
+                sink.cut(true);
+                std::thread::sleep(row.dice.millis(50, 1_500));
+                sink.cut(false);
+            }
+            1 => {
+                source.cut(true);
+                std::thread::sleep(row.dice.millis(50, 1_500));
+                source.cut(false);
+            }
+            2 => {
+                sink.stall(true);
+                std::thread::sleep(row.dice.millis(50, 2_500));
+                sink.stall(false);
+            }
+            3 => {
+                source.stall(true);
+                std::thread::sleep(row.dice.millis(50, 2_500));
+                source.stall(false);
+            }
+            4 => sink.lose_replies(b"commitTransaction", 1 + row.dice.below(3) as u32),
+            5 => {
+                let labels = ["TransientTransactionError"];
+                let data = doc! { "failCommands": ["update"], "errorCode": 112, "errorLabels": labels };
+                let _fail_point = FailPoint::set(&application, 2, data);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            6 => {
+                source.delay(row.dice.millis(5, 80));
+                sink.delay(row.dice.millis(1, 20));
+                std::thread::sleep(row.dice.millis(200, 2_000));
+                source.delay(Duration::ZERO);
+                sink.delay(Duration::ZERO);
+            }
+            _ => std::thread::sleep(row.dice.millis(500, 2_000)),
+        }
+        row.count("faults", 1);
+        assert!(run.is_running(), "{}", run.stderr());
+        let before = store.counted();
+        store.wait_for_more(&mut run, before);
+        watermark.look(&store);
+        samples.push(held(run.id()));
+    }
+    assert_eq!(generating.end("TERM", SOON).code, Some(0));
+    store.assert_exact(&log, "");
+    let ended = run.end("TERM", SOON);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    store.catch_up(&log, "--workers 2");
+    store.assert_exact(&log, "--complete");
+
+    let quarter = samples.len() / 4;
+    let (second, fourth) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);
+    for (what, of) in [
+        ("kilobytes", (|held| held.kilobytes) as fn(&Held) -> u64),
+        ("threads", |held| held.threads),
+        ("descriptors", |held| held.descriptors),
+    ] {
+        let (before, after) = (mean(second, of), mean(fourth, of));
+        row.at_most(&format!("{what}, second quarter"), before);
+        row.at_most(&format!("{what}, fourth quarter"), after);
+        // A short form is over before anything has settled.
+        if is_long() {
+            assert!(after <= before + before / 10 + 3, "{what}: {before} in the second quarter, {after} in the fourth");
+        }
+    }
+}
