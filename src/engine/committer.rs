@@ -190,12 +190,12 @@ impl Committer {
             for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
                 self.store.write_raw(documents)?;
             }
-            self.commit(merged)?;
+            let committed = self.commit(merged)?;
             for _ in 1..ticks {
                 self.shared.pending.remove(0);
             }
             self.shared.pending.remove(rows);
-            self.tell(Some(()));
+            self.tell(committed.then_some(()));
             crate::fault::point("commit.told");
         }
         crate::fault::point("stop.committed");
@@ -263,7 +263,8 @@ impl Committer {
         documents
     }
 
-    fn commit(&mut self, mut merged: Merged) -> Result<(), EngineError> {
+    /// Makes an epoch of what there is; false if there is nothing.
+    fn commit(&mut self, mut merged: Merged) -> Result<bool, EngineError> {
         crate::fault::point("commit.begun");
         let rebuilt = self.end_rebuild()?;
         consolidate(&mut merged.rows);
@@ -317,7 +318,7 @@ impl Committer {
         }
         let is_news = !merged.consumed.is_empty() || !merged.dead_letters.is_empty() || as_of != self.as_of;
         if !is_news && !self.must_commit && upserts.is_empty() && deletes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         for consumed in &merged.consumed {
             let place = (consumed.topic, consumed.partition);
@@ -364,7 +365,7 @@ impl Committer {
         crate::fault::point("commit.counted");
         self.shared.source.committed(&self.offsets);
         self.shared.written.reach(&self.offsets);
-        Ok(())
+        Ok(true)
     }
 
     /// Tells the status how far things are.

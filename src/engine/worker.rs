@@ -43,6 +43,9 @@ const TICK_RECORDS: usize = 100_000;
 /// Ticks that may be in the graph before a worker stops reading.
 const TICKS_IN_GRAPH: u64 = 3;
 
+/// With short ticks more may be in the graph: what passes in this time, or a busy machine would only ever count ticks.
+const GRAPH_MAY_TAKE: Duration = Duration::from_millis(300);
+
 /// Complete ticks that may wait for the store before workers stop reading.
 const TICKS_PENDING: usize = 4;
 
@@ -268,7 +271,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         let notes = scope.input_from(&mut notes_input);
         drain(rows, notes, batches, shared)
     });
-    if let Err(error) = restore(worker, shared, &mut state) {
+    if let Err(error) = restore(worker, shared, &mut state, &probe) {
         shared.fail(error);
         drop((inputs, notes_input, state));
         end(worker, shared, &probe);
@@ -318,6 +321,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         index: worker.index(),
         saving: Saving::new(state, Arc::clone(&shared.schedule), shared.shards()),
         gate_told: worker.index() != 0,
+        over: false,
         batches: told,
         slice: 64,
         first: 0,
@@ -331,8 +335,10 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
 }
 
 /// Gives the graph the state of a checkpoint; each worker takes what it gets hold of.
-fn restore(worker: &mut Worker, shared: &Shared, state: &mut State) -> Result<(), EngineError> {
+fn restore(worker: &mut Worker, shared: &Shared, state: &mut State, probe: &Handle<Tick>) -> Result<(), EngineError> {
     let mut since = 0;
+    // No tick, but it shows that something moves.
+    let mut restored = 1;
     while let Some(chunk) = shared.restored.lock().unwrap_or_else(PoisonError::into_inner).chunks.pop() {
         state.restore(&chunk).map_err(|error| {
             EngineError::Refused(format!(
@@ -345,6 +351,8 @@ fn restore(worker: &mut Worker, shared: &Shared, state: &mut State) -> Result<()
         if since > RESTORE_STEP {
             since = 0;
             worker.step();
+            shared.pulse.beat(worker.index(), Some(restored), probe);
+            restored += 1;
         }
     }
     Ok(())
@@ -391,6 +399,8 @@ struct Reading {
     saving: Saving,
     /// Whether the committer knows that everything committed has been read again, or hears it from another worker.
     gate_told: bool,
+    /// Whether this worker reads nothing any more.
+    over: bool,
     batches: Sender<TickBatch>,
     /// This worker's number.
     index: usize,
@@ -417,7 +427,7 @@ impl Reading {
                 self.take_up_added(worker, &mut notes)?;
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
-                let throttled = waiting || !self.send_raw() || self.is_full() || self.is_ahead(tick);
+                let throttled = self.over || waiting || !self.send_raw() || self.is_full() || self.is_ahead(tick);
                 let read = match throttled {
                     true => 0,
                     false => {
@@ -461,9 +471,12 @@ impl Reading {
                 && self.shared.options.until_caught_up
                 && self.shared.gate.opened().is_some()
                 && self.has_read_everything();
-            if done || self.shared.stop.load(Ordering::SeqCst) {
-                self.save_at_the_end(worker, tick);
+            if (done || self.over || self.shared.stop.load(Ordering::SeqCst)) && self.may_end() {
                 return Ok(());
+            }
+            if self.over {
+                // Nothing else takes time now.
+                worker.step_or_park(Some(NAP));
             }
             let mut next = self.shared.tick_now().max(tick + 1);
             if let Some(last) = self.shared.gate.opened() {
@@ -497,30 +510,19 @@ impl Reading {
         }
     }
 
-    /// Makes a checkpoint of everything that was read, so that the next start reads nothing again. Not worth a stop that
-    /// takes too long.
-    fn save_at_the_end(&mut self, worker: &mut Worker, tick: Tick) {
-        let schedule = Arc::clone(&self.shared.schedule);
-        let is_quick = || schedule.took().is_none_or(|took| took < LAST_CHECKPOINT_MAX);
+    /// Whether this worker, which reads nothing any more, may end: once it has made its part of the last checkpoint, which
+    /// saves the next start from reading anything again. That is not worth a stop that takes too long. Until then its
+    /// ticks go on: others may be reading.
+    fn may_end(&mut self) -> bool {
+        let is_quick = || self.shared.schedule.took().is_none_or(|took| took < LAST_CHECKPOINT_MAX);
         if !self.saving.is_on() || !(self.shared.options.until_caught_up || is_quick()) {
-            return;
+            return true;
         }
-        schedule.end(tick);
-        let last = loop {
-            match schedule.ended() {
-                _ if self.shared.has_failed() => return,
-                Some(last) => break last,
-                None => {
-                    worker.step_or_park(Some(NAP));
-                }
-            }
-        };
-        self.saving.begin_last(last, self.ingest.saved());
-        self.open(last + 1);
-        while self.saving.is_making() && !self.shared.has_failed() {
-            worker.step_or_park(Some(NAP));
-            self.saving.work(&self.probe);
+        if !self.over {
+            self.over = true;
+            self.shared.schedule.end();
         }
+        self.saving.has_made_the_last()
     }
 
     /// Takes up those of the partitions that came since the start that are this worker's. All of it is in the notes of
@@ -549,7 +551,9 @@ impl Reading {
 
     /// Whether the graph is so far behind that reading more would only fill memory.
     fn is_ahead(&self, tick: Tick) -> bool {
-        self.probe.less_than(&tick.saturating_sub(TICKS_IN_GRAPH + self.shared.told.under_way))
+        let short = GRAPH_MAY_TAKE.as_millis() / self.shared.options.tick.as_millis().max(1);
+        let ticks = TICKS_IN_GRAPH.max(u64::try_from(short).unwrap_or(u64::MAX));
+        self.probe.less_than(&tick.saturating_sub(ticks.saturating_add(self.shared.told.under_way)))
     }
 
     /// Reads a slice from each partition in turn, beginning with another one each time.

@@ -56,7 +56,7 @@ impl Folder {
         let objects = LocalFileSystem::new_with_prefix(path).map_err(|error| unavailable(&error))?;
         let runtime = Builder::new_current_thread().build().map_err(|error| unavailable(&error))?;
         // A checkpoint that is complete must not lose its shards with the power.
-        Ok(Folder { objects: Box::new(objects.with_fsync(true)), runtime, shown })
+        Ok(Folder { objects: Box::new(objects.with_fsync(true).with_automatic_cleanup(true)), runtime, shown })
     }
 
     /// The folder as messages have it.

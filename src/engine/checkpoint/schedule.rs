@@ -23,8 +23,9 @@ pub(in crate::engine) struct Schedule {
     newest: AtomicU64,
     /// When the next one may be asked for, and how long the last one took.
     times: Mutex<Times>,
-    /// Workers that have come to their end, and the greatest tick of theirs.
+    /// Workers that read nothing any more.
     ended: AtomicUsize,
+    /// The tick of the last checkpoint; 0 before it is asked for.
     last: AtomicU64,
 }
 
@@ -62,11 +63,16 @@ impl Schedule {
     /// says so and the checkpoint is abandoned.
     pub(super) fn ask_if_due(&self, next: Tick) {
         let mut times = self.times();
-        if self.wanted.load(Ordering::SeqCst) != 0 || Instant::now() < times.due {
+        let all_ended = self.ended.load(Ordering::SeqCst) == self.workers;
+        let is_time = if all_ended { self.last().is_none() } else { Instant::now() >= times.due };
+        if self.wanted.load(Ordering::SeqCst) != 0 || !is_time {
             return;
         }
         times.asked = Instant::now();
         let tick = self.newest.load(Ordering::SeqCst).max(next) + 2;
+        if all_ended {
+            self.last.store(tick, Ordering::SeqCst);
+        }
         self.wanted.store(tick, Ordering::SeqCst);
     }
 
@@ -80,6 +86,7 @@ impl Schedule {
         let mut times = self.times();
         if self.wanted.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             times.due = Instant::now() + AGAIN;
+            let _ = self.last.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 
@@ -93,15 +100,14 @@ impl Schedule {
         took
     }
 
-    /// A worker reads nothing after `tick`.
-    pub(in crate::engine) fn end(&self, tick: Tick) {
-        self.last.fetch_max(tick, Ordering::SeqCst);
+    /// A worker reads nothing any more. When none does, one last checkpoint is made.
+    pub(in crate::engine) fn end(&self) {
         self.ended.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The last tick of all workers, once all have come to their end.
-    pub(in crate::engine) fn ended(&self) -> Option<Tick> {
-        (self.ended.load(Ordering::SeqCst) == self.workers).then(|| self.last.load(Ordering::SeqCst))
+    /// The tick of the last checkpoint.
+    pub(super) fn last(&self) -> Option<Tick> {
+        Some(self.last.load(Ordering::SeqCst)).filter(|tick| *tick != 0)
     }
 
     /// How long the last checkpoint took.

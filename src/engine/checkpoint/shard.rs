@@ -122,15 +122,9 @@ impl Saving {
         }
     }
 
-    /// Begins the last checkpoint, of a tick that no worker reads beyond.
-    pub(in crate::engine) fn begin_last(&mut self, tick: Tick, partitions: Vec<(SavedPartition, Option<i64>)>) {
-        self.drop_what_is_being_made();
-        self.begin(tick, partitions);
-    }
-
-    /// Whether a shard is being made.
-    pub(in crate::engine) fn is_making(&self) -> bool {
-        self.making.is_some()
+    /// Whether this worker's part of the last checkpoint is made.
+    pub(in crate::engine) fn has_made_the_last(&self) -> bool {
+        self.made.is_some() && self.made == self.schedule.last()
     }
 
     /// Whether checkpoints are made.
