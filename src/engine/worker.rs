@@ -477,6 +477,7 @@ impl Reading {
             if self.over {
                 // Nothing else takes time now.
                 worker.step_or_park(Some(NAP));
+                self.saving.work(&self.probe);
             }
             let mut next = self.shared.tick_now().max(tick + 1);
             if let Some(last) = self.shared.gate.opened() {
