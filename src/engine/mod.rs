@@ -45,7 +45,7 @@ use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{PartitionStatus, Phase, Status};
-use crate::store::{Acceptance, Fingerprints, Offsets, Store, StoreError};
+use crate::store::{Acceptance, Accepted, Fingerprints, Offsets, Origin, Store, StoreError};
 use crate::views::ViewSet;
 
 pub use self::checkpoint::CheckpointOptions;
@@ -214,7 +214,7 @@ fn run_with(
     };
     let checkpoints = folder.as_ref().map(Folder::checkpoints).unwrap_or_default();
     if let Some(folder) = &folder {
-        plan::check_folder(folder, origin.as_ref(), &configuration)?;
+        plan::check_folder(folder, origin.as_ref())?;
     }
     if let Some(progress) = &found {
         let left = Left { progress, origin: origin.as_ref(), fingerprints: &fingerprints };
@@ -355,18 +355,37 @@ impl Shared {
 /// of what it holds. The newest first.
 fn usable<'a>(
     checkpoints: &'a [Found],
-    left: Left<'_>,
+    left: Left<'a>,
     configuration: &Configuration,
 ) -> impl Iterator<Item = (&'a Found, Offsets)> {
     let lineage = left.origin.map(|origin| origin.lineage.clone()).unwrap_or_default();
     let counted = left.progress.offsets.clone();
     let configuration = configuration.text();
     checkpoints.iter().filter_map(move |found| {
-        let offsets = found.manifest.offsets()?;
+        let mut offsets = found.manifest.offsets()?;
+        if let Some(origin) = left.origin {
+            pass_over_losses(&mut offsets, origin, found.manifest.made_at);
+        }
         let is_behind = offsets.iter().all(|(place, next)| counted.get(place).is_some_and(|counted| next <= counted));
         let is_ours = found.manifest.lineage == lineage && found.manifest.configuration == configuration;
         (is_ours && is_behind).then_some((found, offsets))
     })
+}
+
+/// Moves the offsets of a checkpoint past what was accepted as lost since it was made.
+fn pass_over_losses(offsets: &mut Offsets, origin: &Origin, made_at: Millis) {
+    for Accepted { what, at, .. } in origin.accepted.iter().filter(|accepted| accepted.at >= made_at) {
+        let place = what.place();
+        let Some(next) = offsets.get(&place).copied() else { continue };
+        match what {
+            Acceptance::Loss { from, to, .. } if next == *from => drop(offsets.insert(place, to + 1)),
+            Acceptance::Gone { next: gone, .. } if next == *gone => match origin.offsets.get(&place) {
+                Some(begun) => drop(offsets.insert(place, *begun)),
+                None => drop(offsets.remove(&place)),
+            },
+            other => tracing::debug!(%other, at, "not in the way of the checkpoint"),
+        }
+    }
 }
 
 /// Plans a run from the newest checkpoint that is whole, or from the beginning, and gives what that checkpoint holds.

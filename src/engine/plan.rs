@@ -162,20 +162,14 @@ pub(super) fn plan(
     })
 }
 
-/// Refuses a state folder that belongs to another store or another source.
-pub(super) fn check_folder(
-    folder: &Folder,
-    origin: Option<&Origin>,
-    configuration: &Configuration,
-) -> Result<(), EngineError> {
+/// Refuses a state folder that belongs to another store. (One store has one source: another one is refused with the
+/// other settings.)
+pub(super) fn check_folder(folder: &Folder, origin: Option<&Origin>) -> Result<(), EngineError> {
     let Some(owner) = folder.owner()? else { return Ok(()) };
     let whose = match origin {
-        Some(origin) if origin.lineage == owner.lineage && configuration.source == owner.source => return Ok(()),
-        Some(origin) if origin.lineage == owner.lineage => {
-            format!("source ({}; this run has {})", owner.source, configuration.source)
-        }
-        Some(_) => String::from("store"),
-        None => String::from("store; this one is empty"),
+        Some(origin) if origin.lineage == owner.lineage => return Ok(()),
+        Some(_) => "store",
+        None => "store; this one is empty",
     };
     Err(EngineError::Refused(format!(
         "the state folder {} belongs to another {whose}: name another folder with --state, or remove this one if its \
@@ -242,7 +236,7 @@ fn obstacle(
                 next - 1
             )),
             false => Obstacle::Acceptable(
-                format!("{words} {what}; the store would go on from its offset {next}, and counts nothing of it"),
+                format!("{words} {what}; what the store counts of it below offset {next} can stay as it is"),
                 Acceptance::Gone { topic, partition, next },
             ),
         })

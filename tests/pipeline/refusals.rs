@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::support::program::{Ended, Tillflow, write};
-use crate::support::world::{Hostile, Store, Topics};
+use crate::support::world::{Hostile, Store, Topics, counted};
 use crate::support::{SOON, closed_port};
 
 /// Words that are in no output, wherever they are given.
@@ -202,6 +202,23 @@ fn a_topic_that_is_gone_and_one_that_was_made_anew() {
 
     topics.make(2);
     topics.generate(43, 100);
+    // With a checkpoint the numbers can stay.
+    let ended = store.run(&topics, "").run(SOON);
+    refused(&ended, 4, &["created anew", "--accept-gone"]);
+    assert_eq!(store.progress(), before);
+    let copy = Store::sqlite();
+    store.copy_to(&copy);
+    let flags = ended.stderr.trim().rsplit_once(" with ").expect("flags").1;
+    copy.catch_up(&topics, flags);
+    let after = copy.progress().expect("progress");
+    assert!(counted(&after) > 0 && counted(&after) < counted(before.as_ref().expect("progress")));
+    // They are known now; and no checkpoint of before is in the way, nor needed.
+    copy.catch_up(&topics, "");
+    topics.generate(44, 50);
+    copy.catch_up(&topics, flags);
+    assert!(counted(&copy.progress().expect("progress")) > counted(&after));
+
+    store.forget_state();
     let ended = store.run(&topics, "").run(SOON);
     refused(&ended, 4, &["created anew", "empty store"]);
     assert_eq!(store.progress(), before);

@@ -168,6 +168,16 @@ impl Store {
         }
     }
 
+    /// Copies a file and its checkpoints into another store that is not there yet.
+    pub fn copy_to(&self, other: &Store) {
+        let (Store::Sqlite { file, .. }, Store::Sqlite { file: copy, .. }) = (self, other) else {
+            panic!("only files are copied")
+        };
+        std::fs::copy(file, copy).expect("a copy");
+        let copied = std::process::Command::new("cp").arg("-r").arg(self.state()).arg(other.state()).status();
+        assert!(copied.expect("cp is a program").success());
+    }
+
     /// Lets the next run begin without a checkpoint.
     pub fn forget_state(&self) {
         match std::fs::remove_dir_all(self.state()) {
