@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tillflow::codec::Decoder;
 use tillflow::document::{Document, Value};
-use tillflow::engine::{self, EngineOptions};
+use tillflow::engine::{EngineOptions, Run};
 use tillflow::source::channel::OwnedRecord;
 use tillflow::source::{Assignment, PartitionInfo, Position, RawRecord, Reader, Source, SourceError};
 use tillflow::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreAddress, StoreError, StoreScan};
@@ -283,9 +282,7 @@ fn pipeline(partitions: &Arc<[Vec<OwnedRecord>; PARTITIONS]>, workers: usize, st
     };
     let begun = Instant::now();
     let source = Arc::new(Log { partitions: Arc::clone(partitions) });
-    let summary =
-        engine::run(&options, source, store, &Arc::default(), &Arc::default(), &Arc::new(AtomicBool::new(false)))
-            .expect("the pipeline runs");
+    let summary = Run::new(options, source).alone(store).expect("the pipeline runs");
     let took = begun.elapsed();
     assert_eq!(summary.records as usize, partitions.iter().map(Vec::len).sum::<usize>());
     took

@@ -14,14 +14,14 @@ use super::worker::{self, Shared};
 /// This process's number, and its connection with each other process.
 pub(super) type Sockets = (usize, Vec<Option<TcpStream>>);
 
-/// Runs the workers to their end; returns what those said that panicked.
-pub(super) fn run(shared: &Arc<Shared>, sockets: Option<Sockets>) -> Result<Vec<String>, EngineError> {
+/// Runs the workers to their end; an error when one of them panicked.
+pub(super) fn run(shared: &Arc<Shared>, sockets: Option<Sockets>) -> Result<(), EngineError> {
     let for_workers = Arc::clone(shared);
     let run = move |worker: &mut _| worker::run(worker, &for_workers);
     let threads = shared.options.workers;
     let Some((process, sockets)) = sockets else {
         let guards = timely::execute(timely::Config::process(threads), run).map_err(EngineError::Bug)?;
-        return Ok(panics(guards));
+        return all_ended(&panics(guards));
     };
     let hooks = Hooks::default();
     let local = ProcessBuilder::new_typed_vector(threads, hooks.refill.clone(), hooks.spill.clone());
@@ -38,9 +38,17 @@ pub(super) fn run(shared: &Arc<Shared>, sockets: Option<Sockets>) -> Result<Vec<
         // Waits until the workers of all processes have ended, so that no connection breaks under one that has not.
         drop(network);
     }
-    Ok(panics)
+    all_ended(&panics)
 }
 
+/// What those said that panicked.
 fn panics(guards: WorkerGuards<()>) -> Vec<String> {
     guards.join().into_iter().filter_map(Result::err).collect()
+}
+
+fn all_ended(panics: &[String]) -> Result<(), EngineError> {
+    if panics.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Bug(format!("a worker panicked: {}", panics.join("; "))))
 }
