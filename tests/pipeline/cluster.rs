@@ -45,11 +45,14 @@ fn wait_all(running: Vec<Running>, limit: Duration) -> Vec<Ended> {
     running.into_iter().map(|it| it.wait(deadline.saturating_duration_since(Instant::now()))).collect()
 }
 
-fn catch_up(store: &Store, topics: &Topics, processes: usize, flags: &str) {
+/// Lets so many processes read everything there is, and returns what process 0 said.
+pub fn catch_up(store: &Store, topics: &Topics, processes: usize, flags: &str) -> Ended {
     let flags = format!("{flags} --until-caught-up");
-    for ended in wait_all(start(store, topics, processes, &flags), 2 * SOON) {
+    let mut all = wait_all(start(store, topics, processes, &flags), 2 * SOON);
+    for ended in &all {
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
+    all.swap_remove(0)
 }
 
 /// Waits until a cluster has committed more than `before` records.
@@ -73,7 +76,7 @@ fn assert_lost(ended: &Ended, words: &str) {
     assert!(!ended.stderr.contains("panicked"), "{ended:?}");
 }
 
-/// Two shapes of cluster, the second of which reads again what the first has committed.
+/// Two shapes of cluster, the second of which goes on from what the first has committed.
 fn equal(store: &Store, name: &str, count: u32) {
     let topics = Topics::named(name);
     let history = Hostile { seed: 41, count };
