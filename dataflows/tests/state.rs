@@ -170,12 +170,11 @@ fn what_is_final_and_not_live_leaves_memory() {
         timely::execute_directly(move |worker| {
             let log = Log::start(worker);
             let mut shop = Shop::open_to_expire(worker, 1);
-            let mut at = START;
-            while at < START + 20 * DAY {
+            for hour in 0..20 * 24 {
+                let at = START + hour * HOUR;
                 shop.sell(0, at);
-                at += HOUR;
-                if expires && at % DAY == 0 {
-                    shop.expire(at - HOUR);
+                if expires && hour % 24 == 23 {
+                    shop.expire(at);
                 }
             }
             let held = OF_WINDOWS.map(|name| log.borrow().held(name));

@@ -336,6 +336,10 @@ impl Committer {
             }
         }
         for change in changes(merged.rows)? {
+            let row = change.body.as_ref().or(change.gone.as_ref());
+            if row.is_some_and(|body| self.expiring.leaves(&change.key, body)) {
+                continue;
+            }
             match (&change.key, change.body) {
                 (RowKey::Alert(kind, subject), condition) => {
                     if let Some(document) = self.alerts.apply(*kind, subject, condition, stamp) {
@@ -349,7 +353,6 @@ impl Committer {
                         upserts.insert((document.collection, document.id.clone()), document);
                     }
                 }
-                _ if change.gone.as_ref().is_some_and(|gone| self.expiring.leaves(&change.key, gone)) => {}
                 (key, None) => deletes.extend(document_id(key, &self.shared.options.views)),
             }
         }

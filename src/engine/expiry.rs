@@ -127,11 +127,16 @@ impl Expiring {
         self.begun
     }
 
-    /// Whether a row that goes leaves memory, and its document stays.
+    /// Whether a change of a row is only that its window leaves memory, and the document stays as it is. Workers let go at
+    /// ticks of their own: a row that is made of what several of them hold leaves in parts.
     pub(super) fn leaves(&self, key: &RowKey, body: &RowBody) -> bool {
-        let decided = self.bounds.decided.map(|(decided, _)| decided);
-        matches!(key, RowKey::Rollup(key) if body.is_final() && Some(key.window.end()) <= decided)
+        has_left(key, body, self.bounds.decided.map(|(decided, _)| decided))
     }
+}
+
+/// Whether a row may have left memory, or a part of what it is made of, where windows that end at or before `expired` have.
+pub(super) fn has_left(key: &RowKey, body: &RowBody, expired: Option<Millis>) -> bool {
+    matches!(key, RowKey::Rollup(key) if body.is_final() && Some(key.window.end()) <= expired)
 }
 
 #[cfg(test)]
