@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tillflow_dataflows::time::Tick;
 
 /// Making checkpoints takes at most one part in so many of the time.
-const SHARE: u32 = 20;
+const SHARE: usize = 20;
 
 /// After a checkpoint that came to nothing.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -95,7 +95,8 @@ impl Schedule {
         let mut times = self.times();
         let took = times.asked.elapsed();
         times.took = Some(took);
-        times.due = Instant::now() + self.interval.max(took * SHARE);
+        let share = u32::try_from(crate::fault::limit("checkpoint_share", SHARE)).unwrap_or(u32::MAX);
+        times.due = Instant::now() + self.interval.max(took.saturating_mul(share));
         let _ = self.wanted.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst);
         took
     }
