@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# All tests:            ./test.sh           (of the fault matrix its core rows)
+# All tests:            ./test.sh           (of the fault matrix its fast and telling rows, 10 minutes)
 # The Rust tests only:  ./test.sh NAME...    (filters and options of the test programs, as after `cargo test --`)
 # The fault matrix:     ./test.sh faults [--long] [NAME...]
-#                       the long form takes many hours and writes docs/faults.md
+#                       the short form takes about 20 minutes, the long one many hours and writes docs/faults.md
 #
 # The tests need Kafka and MongoDB. Servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name are used as they are;
 # otherwise scripts/services.sh starts a pair of their own, in Docker or without it, and they are gone at the end.

@@ -26,6 +26,10 @@ mod on {
         Engine,
         /// A run that continues a store.
         Rebuild,
+        /// The thread that writes checkpoints, in a run that goes on for some of them.
+        Checkpoint,
+        /// A run with pages that somebody looks at.
+        Pages,
         /// A run into SQLite.
         Sqlite,
         /// A run into MongoDB.
@@ -37,7 +41,7 @@ mod on {
     }
 
     /// Every point: its part, its name, and whether a run passes it again and again.
-    pub const POINTS: [(Part, &str, bool); 37] = [
+    pub const POINTS: [(Part, &str, bool); 44] = [
         (Part::Engine, "start.planned", false),
         (Part::Engine, "start.fenced", false),
         (Part::Engine, "start.loaded", false),
@@ -54,6 +58,13 @@ mod on {
         (Part::Rebuild, "gate.reached", false),
         (Part::Rebuild, "gate.passed", false),
         (Part::Rebuild, "rebuild.ended", false),
+        (Part::Checkpoint, "checkpoint.shard", true),
+        (Part::Checkpoint, "checkpoint.reached", true),
+        (Part::Checkpoint, "checkpoint.claimed", false),
+        (Part::Checkpoint, "checkpoint.whole", true),
+        (Part::Checkpoint, "checkpoint.removing", true),
+        (Part::Checkpoint, "checkpoint.pruned", true),
+        (Part::Pages, "page.asked", true),
         (Part::Sqlite, "sqlite.tables", false),
         (Part::Sqlite, "sqlite.fence", false),
         (Part::Sqlite, "sqlite.raw", true),

@@ -30,6 +30,7 @@ mod watchdog;
 mod worker;
 mod workers;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -259,7 +260,13 @@ impl Run {
         let writing = writer
             .map(|writer| {
                 let thread = std::thread::Builder::new().name("tillflow-checkpoint".into());
-                thread.spawn(move || writer.run(&shards_waiting))
+                let shared = Arc::clone(&shared);
+                thread.spawn(move || {
+                    // Nobody waits for a checkpoint: without this, there would be none any more, and no word of it.
+                    if catch_unwind(AssertUnwindSafe(|| writer.run(&shards_waiting))).is_err() {
+                        shared.fail(EngineError::Bug(String::from("the thread of checkpoints panicked")));
+                    }
+                })
             })
             .transpose()
             .map_err(|error| EngineError::Bug(format!("starting the checkpoints' thread: {error}")))?;

@@ -1,33 +1,23 @@
-//! F09 to F11 and F24 to F27: the broker is killed, slow, silent, gives errors, or no longer has what it had.
+//! F09 to F11, F21 and F24 to F27: the broker is killed, slow, silent, gives errors, or no longer has what it had.
 
+use std::path::Path;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use rdkafka::{Offset, TopicPartitionList};
 use tillflow_dataflows::records::Topic;
 
 use crate::proxy::{Proxy, Service};
 use crate::row::{Row, times};
 use crate::services::Server;
 use crate::sink::Load;
-use crate::support::program::{Running, script, start_script};
+use crate::support::broker::delete_records;
+use crate::support::program::{Ended, Running, script, start_script};
 use crate::support::world::{Hostile, Topics};
 use crate::support::{SOON, kafka, wait_for};
 use crate::world::{Log, Store, Watermark};
-
-fn client(servers: &str) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", servers).create().expect("a client")
-}
-
-fn wait_until<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
-}
 
 /// Sends a hostile history to whatever broker `log` names.
 fn send(log: &Log, seed: u64, count: u32) -> i64 {
@@ -160,7 +150,8 @@ fn f11_broker_errors() {
     store.assert_exact(&log, "--complete");
 }
 
-fn sale(producer: &BaseProducer, topic: &str, number: i64) {
+/// A sale by its number: key, value and Kafka timestamp.
+fn sale_of(number: i64) -> (String, String, i64) {
     let value = format!(
         r#"{{"transaction_id":"t{number}","user_id":"u{}","product_id":"p{}","quantity":{},"unit_price":"1.25","total_amount":"2.50","payment_method":"cash","timestamp":"2024-01-15T10:{:02}:00Z","store_id":"s1","category":"c{}"}}"#,
         number % 17,
@@ -170,87 +161,238 @@ fn sale(producer: &BaseProducer, topic: &str, number: i64) {
         number % 9,
         number % 4
     );
-    let key = format!("t{number}");
+    (format!("t{number}"), value, 1_705_312_800_000 + number)
+}
+
+fn sale(producer: &BaseProducer, topic: &str, number: i64) {
+    let (key, value, timestamp) = sale_of(number);
     let record = BaseRecord::to(topic).partition((number % 3) as i32).key(&key).payload(&value);
-    producer.send(record.timestamp(1_705_312_800_000 + number)).map_err(|(error, _)| error).expect("room in the queue");
+    producer.send(record.timestamp(timestamp)).map_err(|(error, _)| error).expect("room in the queue");
     producer.poll(Duration::ZERO);
 }
 
-fn delete_records(topics: &Topics, below: i64) {
-    let mut list = TopicPartitionList::new();
-    for topic in Topic::ALL {
-        for partition in 0..3 {
-            let name = format!("{}{}", topics.prefix, topic.name());
-            list.add_partition_offset(&name, partition, Offset::Offset(below)).expect("an offset");
-        }
+/// Sales in three partitions that are kept in a file as well: the oracle knows from it what the broker has no more.
+struct Kept {
+    folder: tempfile::TempDir,
+    log: Log,
+    /// The next number; every third sale is in the same partition.
+    next: i64,
+    ends: [i64; 3],
+    /// Partition, offset, envelope.
+    lines: Vec<(usize, i64, String)>,
+}
+
+impl Kept {
+    fn new(log: &Log) -> Kept {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Kept { folder, log: log.clone(), next: 0, ends: [0; 3], lines: Vec::new() }
     }
-    let deleted = wait_until(client(&kafka()).delete_records(&list, &AdminOptions::new()));
-    deleted.expect("deleted records");
+
+    /// Sends so many to each of these partitions.
+    fn send(&mut self, partitions: &[usize], count: i64) {
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.log.direct).create().expect("a producer");
+        let name = format!("{}sales", self.log.prefix);
+        for _ in 0..count {
+            for partition in 0..3_usize {
+                let number = self.next;
+                self.next += 1;
+                if !partitions.contains(&partition) {
+                    continue;
+                }
+                sale(&producer, &name, number);
+                let (key, value, timestamp) = sale_of(number);
+                let offset = self.ends[partition];
+                self.ends[partition] += 1;
+                let line = format!(
+                    r#"{{"partition":{partition},"offset":{offset},"timestamp_ms":{timestamp},"key":"{key}","value":{value}}}"#
+                );
+                self.lines.push((partition, offset, line));
+            }
+        }
+        producer.flush(SOON).expect("sent");
+    }
+
+    /// Deletes the records of a partition below an offset; returns the flag that accepts the loss of those that were
+    /// not counted.
+    fn lose(&mut self, store: &Store, partition: usize, below: i64) -> String {
+        let number = i32::try_from(partition).expect("a partition");
+        delete_records(&self.log.direct, &format!("{}sales", self.log.prefix), number, below);
+        let next = store.progress().expect("progress").offsets[&(Topic::Sales, number)];
+        assert!(next < below, "nothing is lost of partition {partition}");
+        self.lines.retain(|(place, offset, _)| *place != partition || !(next..below).contains(offset));
+        format!("--accept-loss sales/{partition}:{next}-{}", below - 1)
+    }
+
+    /// What is counted: all but what was lost.
+    fn folder(&self) -> &Path {
+        let lines: Vec<&str> = self.lines.iter().map(|(.., line)| line.as_str()).collect();
+        std::fs::write(self.folder.path().join("sales.ndjson"), lines.join("\n")).expect("a file");
+        self.folder.path()
+    }
+
+    /// A run is refused, each loss by its flag; goes on with the flags, and later without.
+    fn accept(&mut self, row: &mut Row, store: &Store, flags: &[String]) {
+        let before = (store.results(), store.progress().map(|progress| (progress.epoch, progress.fence)));
+        let refused = store.run(&self.log, "--until-caught-up").run(SOON);
+        refused_for_loss(&refused, flags);
+        // One loss is not the other.
+        let other = format!("--until-caught-up {}0", flags[0]);
+        let ended = store.run(&self.log, &other).run(SOON);
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let after = (store.results(), store.progress().map(|progress| (progress.epoch, progress.fence)));
+        assert!(before == after, "a refused run changed the store");
+        store.catch_up(&self.log, &flags.join(" "));
+        store.assert_exact_files(self.folder(), "--complete");
+        self.send(&[0, 1, 2], 10);
+        store.catch_up(&self.log, "--workers 2");
+        store.assert_exact_files(self.folder(), "--complete");
+        row.count("losses accepted", flags.len() as u64);
+    }
+}
+
+fn refused_for_loss(ended: &Ended, flags: &[String]) {
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    let last = ended.last_line();
+    assert!(last.starts_with("error: ") && flags.iter().all(|flag| last.contains(flag)), "{flags:?}: {last}");
+}
+
+#[test]
+fn f21_damaged_batch() {
+    let mut row =
+        Row::begin("F21", "a byte of a batch changed in the broker's files: named, and given up by its range");
+    for _ in 0..times(1, 20) {
+        let server = Server::kafka();
+        let prefix = format!("{}.", crate::support::unique("f21"));
+        let log = Log { through: server.address.clone(), direct: server.address.clone(), prefix };
+        // Nothing of a history: this makes the topics.
+        let nothing = ["--seed=1", "--count=1", "--first=0", "--last=0"].map(String::from);
+        script("pipeline/send.py", &[log.oracle_flags(), nothing.into()].concat());
+        let store = Store::sqlite();
+        let mut kept = Kept::new(&log);
+        kept.send(&[0, 1, 2], 40);
+        store.catch_up(&log, "");
+        store.assert_exact_files(kept.folder(), "--complete");
+        let (first, victim) = (kept.ends[0], kept.next + 3 * row.dice.below(20) as i64);
+        kept.send(&[0], 20);
+        // A broker that was killed would look through its files itself.
+        server.stop();
+        let segment = server.data().join(format!("{}sales-0", log.prefix)).join("00000000000000000000.log");
+        let mut bytes = std::fs::read(&segment).expect("a segment");
+        let text = format!("\"t{victim}\"").into_bytes();
+        let place = bytes.windows(text.len()).position(|part| part == text).expect("the sale in the segment");
+        bytes[place + 1] ^= 1;
+        std::fs::write(&segment, bytes).expect("a segment");
+        server.again();
+        let ended = store.run(&log, "--until-caught-up").run(SOON);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        let named = format!("{}sales partition 0 at offset ", log.prefix);
+        let offset =
+            ended.last_line().split(&named).nth(1).and_then(|rest| rest.split(':').next()?.parse::<i64>().ok());
+        let offset = offset.unwrap_or_else(|| panic!("no offset after {named}: {ended:?}"));
+        assert!((first..kept.ends[0]).contains(&offset) && ended.last_line().contains("damaged"), "{ended:?}");
+        row.count("damaged batches", 1);
+        // What is there to do: its records are deleted, and their loss is accepted.
+        let below = kept.ends[0];
+        let flag = kept.lose(&store, 0, below);
+        kept.accept(&mut row, &store, &[flag]);
+    }
 }
 
 /// Records go before they were read: the run ends with 4 and says which.
 pub fn retention_while_running(row: &mut Row) {
     let topics = Topics::named("f24");
-    let log = Log::of(&topics.prefix);
-    let store = Store::sqlite();
-    let sent = topics.send(Hostile { seed: row.dice.below(1 << 30), count: 200 }, 0.0, 1.0);
+    topics.make(3);
     let proxy = Proxy::new(Service::Kafka, &kafka());
-    let through = Log::through(&topics.prefix, &proxy.address());
-    let mut run = store.run(&through, "--workers 1").start();
-    store.wait_for_all(&mut run, sent);
+    let log = Log::through(&topics.prefix, &proxy.address());
+    let store = Store::sqlite();
+    let mut kept = Kept::new(&log);
+    kept.send(&[0, 1, 2], 30);
+    store.catch_up(&log, "");
+    let mut run = store.run(&log, "--workers 1").start();
+    kept.send(&[0, 1, 2], 5);
+    store.wait_for_all(&mut run, 105);
+    // So that what lies below is not needed any more.
+    store.wait_for_checkpoint();
     proxy.cut(true);
-    topics.send(Hostile { seed: row.dice.below(1 << 30), count: 300 }, 0.0, 1.0);
-    let next = store.progress().expect("progress").offsets.values().copied().max().unwrap_or_default();
-    // At least one partition has lost records that nobody has read.
-    delete_records(&topics, next + 5);
+    kept.send(&[0, 1, 2], 30);
+    let flags = [(0, 41), (2, 60)].map(|(partition, below)| kept.lose(&store, partition, below));
     proxy.cut(false);
     let ended = run.wait(SOON);
     assert_eq!(ended.code, Some(4), "{ended:?}");
-    let last = ended.stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: ") && last.contains("at offset"), "{last}");
-    assert_eq!(store.counted(), sent);
-    let again = store.run(&log, "").run(SOON);
-    assert_eq!(again.code, Some(4), "{again:?}");
-    row.count("refusals", 2);
+    let last = ended.last_line();
+    assert!(last.starts_with("error: ") && last.contains("at offset 35"), "{last}");
+    row.count("refusals", 1);
+    kept.accept(row, &store, &flags);
+}
+
+/// The same while no run is there to see it.
+fn retention_while_down(row: &mut Row) {
+    let topics = Topics::named("f24");
+    topics.make(3);
+    let log = Log::of(&topics.prefix);
+    let store = Store::mongodb("f24");
+    let mut kept = Kept::new(&log);
+    kept.send(&[0, 1, 2], 30);
+    store.catch_up(&log, "--workers 2");
+    kept.send(&[0, 1, 2], 20);
+    let below = 31 + row.dice.below(20) as i64;
+    let flag = kept.lose(&store, 1, below);
+    row.count("refusals", 1);
+    kept.accept(row, &store, &[flag]);
+    // Without its checkpoint the numbers cannot be known again, and nothing can be accepted.
+    store.forget_state();
+    let ended = store.run(&log, "").run(SOON);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.last_line().contains("no longer there") && !ended.last_line().contains("--accept"), "{ended:?}");
 }
 
 #[test]
 fn f24_records_gone() {
-    let mut row = Row::begin("F24", "retention passes what was not read, while running and while down");
+    let mut row = Row::begin("F24", "retention passes what was not read, while running and while down; then accepted");
     for _ in 0..times(1, 15) {
         retention_while_running(&mut row);
+        retention_while_down(&mut row);
     }
 }
 
-fn run_into_refusal(row: &mut Row, store: &Store, log: &Log) {
+/// Topics are deleted and created anew, with so many sales for each partition instead of 30.
+pub fn created_anew(row: &mut Row, store: &Store, count: i64) {
+    let topics = Topics::named("f25");
+    topics.make(3);
+    let log = Log::of(&topics.prefix);
+    let mut kept = Kept::new(&log);
+    kept.send(&[0, 1, 2], 30);
+    store.catch_up(&log, "");
+    topics.delete().expect("deleted");
+    topics.make(3);
+    // It goes on counting: these are other sales.
+    kept.send(&[0, 1, 2], count);
+    let flags: Vec<String> = (0..3).map(|partition| format!("--accept-gone sales/{partition}:30")).collect();
     let before = store.results();
-    let ended = store.run(log, "").run(SOON);
-    assert_eq!(ended.code, Some(4), "{ended:?}");
-    let last = ended.stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: "), "{last}");
+    let ended = store.run(&log, "--until-caught-up").run(SOON);
+    refused_for_loss(&ended, &flags);
     assert!(store.results() == before, "a refused run changed documents");
+    row.count("refusals", 1);
+    store.catch_up(&log, &flags.join(" "));
+    // What was counted stays, and what is new comes to it.
+    let all = store.results().remove(&(String::from("real_time_metrics"), String::from("metric|sales_all")));
+    assert_eq!(all.expect("a document")["transactions"].as_i64(), Some(90 + 3 * count));
+    // That cannot be rebuilt.
+    store.forget_state();
+    let ended = store.run(&log, "--until-caught-up").run(SOON);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
     row.count("refusals", 1);
 }
 
 #[test]
-fn f25_topics_created_anew_with_fewer_records() {
-    let mut row = Row::begin("F25", "topics deleted and created anew, with fewer records than before");
+fn f25_topics_created_anew() {
+    let mut row =
+        Row::begin("F25", "topics deleted and created anew, with fewer, as many and more records than before");
     for _ in 0..times(1, 20) {
-        let topics = Topics::named("f25");
-        let log = Log::of(&topics.prefix);
-        let store = Store::sqlite();
-        topics.send(Hostile { seed: row.dice.below(1 << 30), count: 200 }, 0.0, 1.0);
-        store.catch_up(&log, "");
-        topics.delete().expect("deleted");
-        let names = Topic::ALL.map(|topic| format!("{}{}", topics.prefix, topic.name()));
-        wait_for(SOON, "topics created anew", || {
-            let wanted: Vec<NewTopic<'_>> =
-                names.iter().map(|name| NewTopic::new(name, 3, TopicReplication::Fixed(1))).collect();
-            let created = wait_until(client(&kafka()).create_topics(&wanted, &AdminOptions::new())).expect("an answer");
-            created.iter().all(|it| matches!(it, Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))).then_some(())
-        });
-        topics.send(Hostile { seed: row.dice.below(1 << 30), count: 20 }, 0.0, 1.0);
-        run_into_refusal(&mut row, &store, &log);
+        for count in [1 + row.dice.below(29) as i64, 30, 31 + row.dice.below(60) as i64] {
+            created_anew(&mut row, &Store::sqlite(), count);
+        }
     }
 }
 
@@ -309,19 +451,51 @@ fn f27_transactional_producers() {
 }
 
 #[test]
-fn f26_partitions_added_while_down() {
-    let mut row = Row::begin("F26", "partitions added while down (while running: not yet)");
-    let topics = Topics::init("f26", 2);
+fn f26_partitions_added() {
+    let mut row = Row::begin("F26", "partitions added while running under load, while killed, while down");
+    let topics = Topics::named("f26");
+    topics.make(1);
     let log = Log::of(&topics.prefix);
     let store = Store::sqlite();
-    topics.generate(row.dice.below(1 << 30), 300);
+    let mut partitions = 1;
+    let mut sent = 0;
+    topics.generate(row.dice.below(1 << 30), 200);
+    sent += 200;
     store.catch_up(&log, "");
-    let names = Topic::ALL.map(|topic| format!("{}{}", topics.prefix, topic.name()));
-    let more: Vec<_> = names.iter().map(|name| rdkafka::admin::NewPartitions::new(name, 5)).collect();
-    wait_until(client(&kafka()).create_partitions(&more, &AdminOptions::new())).expect("more partitions");
-    topics.generate(row.dice.below(1 << 30), 300);
-    store.catch_up(&log, "--workers 2");
-    assert_eq!(store.counted(), 600);
-    store.assert_exact(&log, "--complete");
-    row.count("partitions added", 9);
+    for round in 0..times(3, 30) {
+        let mut run = store.run(&log, "--workers 2 --tick-ms 20").start();
+        store.wait_for_all(&mut run, sent);
+        // Down, running, and killed before it can have looked.
+        if round % 3 == 0 {
+            assert_eq!(run.end("TERM", SOON).code, Some(0));
+            partitions += 1;
+            topics.widen(partitions);
+            topics.generate(row.dice.below(1 << 30), 200);
+        } else {
+            let load =
+                topics.generate_command(row.dice.below(1 << 30)).flags(["--rate", "200", "--count", "200"]).start();
+            partitions += 1 + row.dice.below(2) as usize;
+            topics.widen(partitions);
+            topics.generate(row.dice.below(1 << 30), 200);
+            if round % 3 == 1 {
+                assert_eq!(load.wait(SOON).code, Some(0));
+                // Without a restart.
+                store.wait_for_all(&mut run, sent + 400);
+                assert_eq!(run.end("TERM", SOON).code, Some(0));
+            } else {
+                std::thread::sleep(row.dice.millis(0, 12_000));
+                assert!(run.is_running(), "{}", run.stderr());
+                run.end("KILL", SOON);
+                store.assert_exact(&log, "");
+                assert_eq!(load.wait(SOON).code, Some(0));
+                row.count("kills", 1);
+            }
+            sent += 200;
+        }
+        sent += 200;
+        store.catch_up(&log, "--workers 2");
+        assert_eq!(store.counted(), sent);
+        store.assert_exact(&log, "--complete");
+    }
+    row.count("partitions added", 3 * (partitions as u64 - 1));
 }

@@ -1,4 +1,5 @@
-//! F20, F22 and F23: poison, records given twice, and every order that partitions can come in.
+//! F20, F22, F23 and F33: poison, records given twice, every order that partitions can come in, and every number of
+//! workers and processes.
 
 use std::time::Duration;
 
@@ -7,10 +8,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::files::Files;
 use crate::row::{Dice, Row, times};
+use crate::support::cluster::wait_all;
 use crate::support::program::script;
 use crate::support::world::{Hostile, Topics};
 use crate::support::{SOON, kafka};
-use crate::world::{Log, Store, Watermark};
+use crate::world::{Log, Shape, Store, Watermark};
 
 /// Values that no view can use, and some that look so.
 const POISON: [&[u8]; 40] = [
@@ -200,18 +202,42 @@ fn shuffle(path: &std::path::Path, dice: &mut Dice) {
     std::fs::write(path, shuffled).expect("a file");
 }
 
-/// F33: another number of workers after each restart.
+/// F33: other numbers of workers and processes after each restart.
 #[test]
-fn f33_other_numbers_of_workers() {
-    let mut row = Row::begin("F33", "another number of workers after each restart");
-    let mut files = Files::hostile(row.dice.below(1 << 30), 1_000);
+fn f33_other_numbers_of_workers_and_processes() {
+    let mut row = Row::begin("F33", "other numbers of workers and processes after each restart, some of them killed");
+    let topics = Topics::named("f33");
+    let log = Log::of(&topics.prefix);
     let store = Store::sqlite();
-    for _ in 0..times(6, 60) {
-        files.grow(50);
-        let workers = 1 + row.dice.below(6);
-        let run = store.run_files(files.folder(), &format!("--workers {workers} --tick-ms 2 --until-caught-up"));
-        run.succeed(SOON);
-        store.assert_exact_files(files.folder(), "--complete");
+    let rounds = times(7, 70);
+    let history = Hostile { seed: row.dice.below(1 << 30), count: 200 * rounds };
+    let mut sent = 0;
+    // One process and two, back and forth.
+    let shapes = [(1, 2), (2, 1), (1, 1), (1, 4), (2, 2), (1, 3), (3, 1)];
+    for round in 0..rounds {
+        let part = |round: u32| f64::from(round) / f64::from(rounds);
+        let (processes, workers) = shapes[round as usize % shapes.len()];
+        let shape = Shape { processes, workers };
+        sent += topics.send(history, part(round), part(round + 1));
+        if round % 3 == 1 {
+            // A crash leaves it to the next shape.
+            let mut running = store.start(&log, shape, "--tick-ms 5");
+            store.wait_for_more(&mut running, store.counted());
+            for run in running {
+                run.end("KILL", SOON);
+            }
+            store.assert_exact(&log, "");
+            row.count("kills", 1);
+        } else {
+            for ended in wait_all(store.start(&log, shape, "--tick-ms 5 --until-caught-up"), 2 * SOON) {
+                assert_eq!(ended.code, Some(0), "{ended:?}");
+            }
+            assert_eq!(store.counted(), sent);
+            store.assert_exact(&log, "--complete");
+        }
         row.count("restarts", 1);
     }
+    store.catch_up(&log, "--workers 2");
+    assert_eq!(store.counted(), sent);
+    store.assert_exact(&log, "--complete");
 }

@@ -76,7 +76,7 @@ fn f28_disk_full() {
             None => std::env::temp_dir().join(crate::support::unique("quota")),
         };
         std::fs::create_dir_all(&folder).expect("a folder");
-        let store = Store { place: Place::Sqlite { file: folder.join("shop.sqlite"), _folder: None }, guarded: false };
+        let store = Store::at(Place::Sqlite { file: folder.join("shop.sqlite"), _folder: None });
         files.grow(50);
         store.run_files(files.folder(), "--workers 1 --until-caught-up").succeed(SOON);
         let ballast = folder.join("ballast");
@@ -89,7 +89,7 @@ fn f28_disk_full() {
         let ended = run.env("TILLFLOW_LIMITS", "tick_records=50,merge_rows=1").run(SOON);
         if disk.is_some() {
             assert_eq!(ended.code, Some(3), "{ended:?}");
-            let last = ended.stderr.lines().last().unwrap_or_default();
+            let last = ended.last_line();
             assert!(last.starts_with("error: "), "{last}");
             std::fs::remove_file(&ballast).expect("the ballast is gone");
         } else {

@@ -6,6 +6,7 @@
 //! `./test.sh faults --long` the long one.
 
 mod broker;
+mod clusters;
 mod crashes;
 mod files;
 mod inputs;
@@ -24,4 +25,5 @@ mod soak;
 #[allow(dead_code)]
 #[path = "../pipeline/support/mod.rs"]
 mod support;
+mod upgrades;
 mod world;

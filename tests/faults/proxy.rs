@@ -37,11 +37,12 @@ pub struct Proxy {
     orders: Arc<Orders>,
 }
 
-/// Where the service is and how it is spoken to.
+/// What the proxy has to know of the service.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Service {
+    /// It tells its clients where to go.
     Kafka,
-    Mongodb,
+    Other,
 }
 
 impl Proxy {

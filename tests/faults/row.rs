@@ -12,9 +12,14 @@ pub fn is_long() -> bool {
     }
 }
 
-/// How many times, in the short form and in the long one.
+/// How many times, in the short form and in the long one; `TILLFLOW_FAULTS_TIMES` is another number for all rows that
+/// run.
 pub fn times(short: u32, long: u32) -> u32 {
-    if is_long() { long } else { short }
+    match std::env::var("TILLFLOW_FAULTS_TIMES") {
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("TILLFLOW_FAULTS_TIMES={number}: a number")),
+        Err(_) if is_long() => long,
+        Err(_) => short,
+    }
 }
 
 /// Chance that a seed decides (SplitMix64).

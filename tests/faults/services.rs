@@ -49,16 +49,33 @@ impl Server {
         assert!(sent.expect("kill is a program").success(), "SIG{signal} to {}", self.name);
     }
 
+    /// Lets it write no file beyond so many bytes, until it is started again.
+    pub fn limit_files(&self, bytes: u64) {
+        let limited =
+            Command::new("prlimit").args(["--pid", &self.pid(), &format!("--fsize={bytes}:{bytes}")]).status();
+        assert!(limited.expect("prlimit is a program").success(), "a limit for {}", self.name);
+    }
+
+    /// Ends it as it wants to end.
+    pub fn stop(&self) {
+        self.signal("TERM");
+        self.wait_for_end();
+    }
+
     /// Ends it as a loss of power would end the process, and waits until it is gone.
     pub fn kill(&self) {
-        let pid = self.pid();
         self.signal("KILL");
-        crate::support::wait_for(crate::support::SOON, "the server's end", || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // A zombie whose parent has not looked yet is gone, too.
-            (stat.is_empty() || stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-                .then_some(())
-        });
+        self.wait_for_end();
+    }
+
+    fn wait_for_end(&self) {
+        crate::support::wait_for(crate::support::SOON, "the server's end", || (!self.is_running()).then_some(()));
+    }
+
+    pub fn is_running(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // A zombie whose parent has not looked yet is gone, too.
+        !stat.is_empty() && !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
     }
 
     /// Starts it again.

@@ -1,4 +1,4 @@
-//! F08: SIGTERM, SIGINT, and a second one, while records come in.
+//! F07 and F08: panics; SIGTERM, SIGINT, and a second one, while records come in.
 
 use std::time::Duration;
 
@@ -9,6 +9,9 @@ use crate::world::{Log, Store, Watermark};
 
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(10);
+
+/// How long a start, and the end after a panic in it, may take.
+const PANIC: Duration = Duration::from_secs(15);
 
 fn asked_to_stop(row: &mut Row, store: &Store, rounds: u32) {
     let topics = Topics::named("asked");
@@ -56,22 +59,36 @@ fn f08_signals_mongodb() {
     asked_to_stop(&mut row, &Store::mongodb("asked"), times(4, 50));
 }
 
-/// F07: a panic in a worker or in the committer ends the process with 70, and what it left is exact.
+/// F07: a panic in a worker, in the committer or in the thread of checkpoints ends the process with 70, and what it left
+/// is exact.
 #[test]
 fn f07_panics() {
-    let mut row = Row::begin("F07", "panic in a worker, in the committer, within a transaction");
-    let points = ["worker.tick", "commit.begun", "commit.stored", "sqlite.ready", "gate.reached", "rebuild.listened"];
+    let mut row = Row::begin("F07", "panic in a worker, in the committer, within a transaction, in a checkpoint");
+    let points = [
+        "worker.tick",
+        "commit.begun",
+        "commit.stored",
+        "sqlite.ready",
+        "gate.reached",
+        "rebuild.listened",
+        "checkpoint.shard",
+        "checkpoint.whole",
+    ];
     let topics = Topics::named("panics");
     let log = Log::of(&topics.prefix);
-    let store = Store::sqlite();
+    let mut store = Store::sqlite();
+    store.checkpoints = "10ms";
     topics.send(Hostile { seed: row.dice.below(1 << 30), count: 100 }, 0.0, 1.0);
     store.catch_up(&log, "--workers 2");
     for round in 0..times(1, 10) {
         for point in points {
             topics.send(Hostile { seed: row.dice.below(1 << 30), count: 60 }, 0.0, 1.0);
+            if point.starts_with("rebuild") {
+                store.forget_state();
+            }
             let run = store.run(&log, "--workers 2 --tick-ms 5").env("TILLFLOW_LIMITS", &store.small_commits());
             let hit = if point.starts_with("gate") { 1 } else { 1 + round % 3 };
-            let ended = run.env("TILLFLOW_PANIC_AT", &format!("{point}:{hit}")).run(SOON);
+            let ended = run.env("TILLFLOW_PANIC_AT", &format!("{point}:{hit}")).run(PANIC);
             assert_eq!(ended.code, Some(70), "{point}: {ended:?}");
             store.assert_exact(&log, "");
             row.count("panics", 1);
@@ -79,4 +96,33 @@ fn f07_panics() {
     }
     store.catch_up(&log, "--workers 2");
     store.assert_exact(&log, "--complete");
+}
+
+/// F07: a page that panics is a page that is missing, and nothing else.
+#[test]
+fn f07_panicking_page() {
+    let mut row = Row::begin("F07", "panic in a page, the pipeline goes on");
+    let topics = Topics::named("page");
+    let log = Log::of(&topics.prefix);
+    let store = Store::sqlite();
+    let mut sent = topics.send(Hostile { seed: row.dice.below(1 << 30), count: 100 }, 0.0, 1.0);
+    for hit in 1..=times(2, 20) {
+        let run = store.run_with_pages(&log, "--listen 127.0.0.1:0 --tick-ms 20");
+        let mut run = run.env("TILLFLOW_PANIC_AT", &format!("page.asked:{hit}")).start();
+        let page = run.wait_for_line("dashboard: ");
+        store.wait_for_all(&mut run, sent);
+        for asked in 1..=hit + 5 {
+            let status = match ureq::get(&page).call() {
+                Ok(answer) => answer.status().as_u16(),
+                Err(ureq::Error::StatusCode(status)) => status,
+                Err(error) => panic!("{page}: {error}"),
+            };
+            assert_eq!(status, if asked == hit { 500 } else { 200 }, "request {asked}");
+        }
+        sent += topics.send(Hostile { seed: row.dice.below(1 << 30), count: 60 }, 0.0, 1.0);
+        store.wait_for_all(&mut run, sent);
+        assert_eq!(run.end("TERM", STOP).code, Some(0));
+        store.assert_exact(&log, "--complete");
+        row.count("panics", 1);
+    }
 }

@@ -82,6 +82,15 @@ impl Load {
         self.sent += self.topics.send(Hostile { seed: row.dice.below(1 << 30), count }, 0.0, 1.0);
     }
 
+    /// Lets more records come if no more do.
+    pub fn keep_coming(&mut self, row: &mut Row) {
+        if self.sending.as_mut().is_none_or(Sending::is_over) {
+            self.sent += self.sending.take().map_or(0, |sending| sending.finish());
+            let history = Hostile { seed: row.dice.below(1 << 30), count: 400 };
+            self.sending = Some(self.topics.start_sending(history, 80));
+        }
+    }
+
     /// Waits until something more is counted.
     pub fn goes_on(&mut self) {
         let before = self.store.counted();
@@ -106,6 +115,11 @@ impl Load {
     /// Lets the process end by itself, and returns how.
     pub fn ended(&mut self, limit: Duration) -> crate::support::program::Ended {
         self.run.take().expect("a run").wait(limit)
+    }
+
+    pub fn kill(&mut self) {
+        self.run().signal("KILL");
+        self.ended(SOON);
     }
 
     /// Goes on with another process.
@@ -134,39 +148,50 @@ fn f12_mongodb_killed_and_started_again() {
     load.finish();
 }
 
+/// Puts an older copy of a store in its place, while the program runs or while it is down.
+///
+/// `copy` keeps the store as it is, of which nobody has to write to it then; `put_back` replaces the store by that copy.
+fn goes_back(row: &mut Row, mut load: Load, running: bool, mut copy: impl FnMut(&mut Load), put_back: impl FnOnce()) {
+    copy(&mut load);
+    load.goes_on();
+    load.goes_on();
+    let epoch = load.store.progress().expect("progress").epoch;
+    if !running {
+        load.kill();
+    }
+    put_back();
+    assert!(load.store.progress().is_none_or(|progress| progress.epoch < epoch), "the copy is no older");
+    if running {
+        load.more(row, 60);
+        let ended = load.ended(SOON);
+        assert_eq!(ended.code, Some(5), "{ended:?}");
+    }
+    load.store.assert_exact(&load.log, "");
+    load.again();
+    load.finish();
+    row.count("rollbacks", 1);
+}
+
 #[test]
 fn f13_mongodb_goes_back() {
     let mut row = Row::begin("F13", "MongoDB's data replaced by an older copy, while running and while down");
     for round in 0..times(2, 50) {
         let server = Server::mongodb();
         let store = Store::mongodb_at("back", &server.uri(), &named(&server.uri(), "back"));
-        let mut load = Load::start(&mut row, store, 250);
-        server.kill();
+        let load = Load::start(&mut row, store, 250);
         let copies = tempfile::tempdir().expect("a temporary folder");
-        let copy = copies.path().join("data");
-        copy_folder(&server.data(), &copy);
-        server.again();
-        load.goes_on();
-        load.goes_on();
-        let epoch = load.store.progress().expect("progress").epoch;
-        let running = round % 2 == 0;
-        if !running {
-            load.run().signal("KILL");
-            load.ended(SOON);
-        }
-        server.kill();
-        copy_folder(&copy, &server.data());
-        server.again();
-        assert!(load.store.progress().is_none_or(|progress| progress.epoch < epoch), "the copy is no older");
-        if running {
-            load.more(&mut row, 60);
-            let ended = load.ended(SOON);
-            assert_eq!(ended.code, Some(5), "{ended:?}");
-        }
-        load.store.assert_exact(&load.log, "");
-        load.again();
-        load.finish();
-        row.count("rollbacks", 1);
+        let kept = copies.path().join("data");
+        let copy = |_: &mut Load| {
+            server.kill();
+            copy_folder(&server.data(), &kept);
+            server.again();
+        };
+        let put_back = || {
+            server.kill();
+            copy_folder(&kept, &server.data());
+            server.again();
+        };
+        goes_back(&mut row, load, round % 2 == 0, copy, put_back);
     }
 }
 
@@ -174,53 +199,42 @@ fn f13_mongodb_goes_back() {
 fn f13_sqlite_goes_back() {
     let mut row = Row::begin("F13", "SQLite's file replaced by an older copy, while running and while down");
     for round in 0..times(2, 50) {
-        let mut load = Load::start(&mut row, Store::sqlite(), 250);
+        let load = Load::start(&mut row, Store::sqlite(), 250);
         let Place::Sqlite { file, .. } = &load.store.place else { unreachable!("a SQLite store") };
         let file = file.clone();
         let companion = |suffix: &str| file.with_file_name(format!("shop.sqlite{suffix}"));
         let copies = tempfile::tempdir().expect("a temporary folder");
-        // A copy that is whole: of a file that nobody writes to.
-        load.run().signal("KILL");
-        load.ended(SOON);
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::copy(companion(suffix), copies.path().join(format!("copy{suffix}")));
-        }
-        load.again();
-        load.goes_on();
-        let epoch = load.store.progress().expect("progress").epoch;
-        let running = round % 2 == 0;
-        if !running {
-            load.run().signal("KILL");
-            load.ended(SOON);
-        }
-        for suffix in ["-shm", "-wal", ""] {
-            let _ = std::fs::remove_file(companion(suffix));
-        }
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = std::fs::copy(copies.path().join(format!("copy{suffix}")), companion(suffix));
-        }
-        assert!(load.store.progress().is_none_or(|progress| progress.epoch < epoch), "the copy is no older");
-        if running {
-            load.more(&mut row, 60);
-            let ended = load.ended(SOON);
-            assert_eq!(ended.code, Some(5), "{ended:?}");
-        }
-        load.store.assert_exact(&load.log, "");
-        load.again();
-        load.finish();
-        row.count("rollbacks", 1);
+        let kept = |suffix: &str| copies.path().join(format!("copy{suffix}"));
+        let copy = |load: &mut Load| {
+            // A copy that is whole: of a file that nobody writes to.
+            load.kill();
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::copy(companion(suffix), kept(suffix));
+            }
+            load.again();
+        };
+        let put_back = || {
+            for suffix in ["-shm", "-wal", ""] {
+                let _ = std::fs::remove_file(companion(suffix));
+            }
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::copy(kept(suffix), companion(suffix));
+            }
+        };
+        goes_back(&mut row, load, round % 2 == 0, copy, put_back);
     }
 }
 
 /// Loses answers to commits: the server has acted, or has not, and the program cannot know.
 pub fn answers_lost(row: &mut Row, cases: u32) {
     let application = unique("f14");
-    let proxy = Proxy::new(Service::Mongodb, server_of(&mongodb()).as_str());
+    let proxy = Proxy::new(Service::Other, server_of(&mongodb()).as_str());
     let through = mongodb().replace(&server_of(&mongodb()), &proxy.address());
     let store = Store::mongodb_at("answers", &mongodb(), &named(&through, &application));
-    let mut load = Load::start(row, store, 200 + 60 * cases);
+    let mut load = Load::start(row, store, 400);
     let mut watermark = Watermark::default();
     for case in 0..cases {
+        load.keep_coming(row);
         // The driver asks twice at a time, the store six times: after more it cannot know.
         let times = [1, 2, 14, 14, 3, 5, 15, 16][case as usize % 8];
         if case % 2 == 0 {
@@ -235,8 +249,10 @@ pub fn answers_lost(row: &mut Row, cases: u32) {
             let before = proxy.lost();
             proxy.lose_replies(b"commitTransaction", times);
             wait_for(SOON, "lost replies", || {
-                let all = proxy.lost() >= before + times;
-                (all || !load.run().is_running()).then_some(())
+                assert!(load.run().is_running(), "a run ended by itself: {}", load.run().stderr());
+                // Where the store finds out what became of a commit, it takes more commits to lose so many answers.
+                load.keep_coming(row);
+                (proxy.lost() >= before + times).then_some(())
             });
         }
         load.goes_on();
@@ -298,7 +314,7 @@ fn f15_conflicts_and_f17_elections() {
 fn f16_mongodb_slow_and_stalled() {
     let mut row = Row::begin("F16", "MongoDB slow (2 s a command), then silent");
     let application = unique("f16");
-    let proxy = Proxy::new(Service::Mongodb, server_of(&mongodb()).as_str());
+    let proxy = Proxy::new(Service::Other, server_of(&mongodb()).as_str());
     let through = mongodb().replace(&server_of(&mongodb()), &proxy.address());
     let store = Store::mongodb_at("slow", &mongodb(), &named(&through, &application));
     let mut load = Load::start(&mut row, store, times(900, 9_000));
@@ -354,7 +370,7 @@ fn f19_the_store_is_emptied_while_running() {
         let ended = load.ended(SOON);
         drop(fail_point);
         assert_eq!(ended.code, Some(if case == 2 { 3 } else { 5 }), "{ended:?}");
-        let last = ended.stderr.lines().last().unwrap_or_default();
+        let last = ended.last_line();
         assert!(last.starts_with("error: "), "{last}");
         if case == 2 {
             load.again();
@@ -363,5 +379,37 @@ fn f19_the_store_is_emptied_while_running() {
             assert!(load.store.progress().is_none(), "it began again from nothing");
         }
         row.count("ends", 1);
+    }
+}
+
+/// F29: the server's writes fail, as on a full disk, until somebody makes room.
+#[test]
+fn f29_mongodb_cannot_write() {
+    let mut row = Row::begin("F29", "MongoDB server's writes fail (limit of file size), then it is started with room");
+    for _ in 0..times(2, 10) {
+        let server = Server::mongodb();
+        let store = Store::mongodb_at("full", &server.uri(), &named(&server.uri(), "full"));
+        let mut load = Load::start(&mut row, store, 300);
+        server.limit_files(1 << 12);
+        // It goes on, it waits, or it ends: it never says that it has written what it has not.
+        std::thread::sleep(row.dice.millis(1_000, 4_000));
+        if server.is_running() {
+            server.kill();
+        }
+        server.again();
+        let before = load.store.counted();
+        wait_for(SOON, "an end, or more commits", || {
+            load.keep_coming(&mut row);
+            (!load.run().is_running() || load.store.counted() > before).then_some(())
+        });
+        if !load.run().is_running() {
+            let ended = load.ended(SOON);
+            assert_eq!(ended.code, Some(3), "{ended:?}");
+            row.count("ends", 1);
+            load.again();
+        }
+        load.store.assert_exact(&load.log, "");
+        load.finish();
+        row.count("full disks", 1);
     }
 }

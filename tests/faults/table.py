@@ -20,12 +20,12 @@ def version(command):
         return "unknown"
 
 
-def table(accounts, versions, today):
+def table(accounts, versions, today, how):
     lines = [
-        "# The fault matrix, in its long form",
+        "# The fault matrix",
         "",
-        "Made by `./test.sh faults --long`; what each row does and asks is in `tests/faults`. After each fault every",
-        "document is compared with what the oracle makes of the records below the committed offsets.",
+        f"{how}; what each row does and asks is in `tests/faults`. After each fault every document is compared with what",
+        "the oracle makes of the records below the committed offsets: one difference, and the row has failed.",
         "",
         f"Date: {today}. " + "; ".join(versions) + ".",
         "",
@@ -46,6 +46,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report")
     parser.add_argument("table")
+    parser.add_argument("--how", default="Made by `./test.sh faults --long`", help="how the account was made")
     options = parser.parse_args()
     with open(options.report, encoding="utf-8") as file:
         accounts = [json.loads(line) for line in file if line.strip()]
@@ -60,7 +61,7 @@ def main():
             versions.append(f"{names[name]} {number} (where no other server was named)")
     versions.append(f"{platform.system()} {platform.release()}")
     with open(options.table, "w", encoding="utf-8") as file:
-        file.write(table(accounts, versions, datetime.date.today().isoformat()))
+        file.write(table(accounts, versions, datetime.date.today().isoformat(), options.how))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tillflow::store::{Progress, StoreAddress};
+use tillflow_dataflows::records::Topic;
 
-use crate::support::oracle::{Documents, documents_of};
-use crate::support::program::{Ended, Running, Tillflow, script};
+use crate::support::cluster::{free_hosts, process};
+use crate::support::oracle::{Documents, compare, documents_of};
+use crate::support::program::{Ended, Running, Tillflow};
 use crate::support::world::counted;
 use crate::support::{SOON, kafka, mongodb, unique, wait_for};
 
@@ -30,9 +33,20 @@ pub struct Store {
     pub place: Place,
     /// Commits are guarded writes, as on a standalone server.
     pub guarded: bool,
+    /// The least time between two checkpoints: so short that most starts find a recent one.
+    pub checkpoints: &'static str,
+    state: tempfile::TempDir,
+}
+
+/// How many processes run as one, and with how many workers each.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub processes: usize,
+    pub workers: usize,
 }
 
 /// Where records come from.
+#[derive(Clone)]
 pub struct Log {
     /// The program's way; the oracle's is that of the environment unless [`Log::direct`] is another.
     pub through: String,
@@ -41,10 +55,15 @@ pub struct Log {
 }
 
 impl Store {
+    pub fn at(place: Place) -> Store {
+        let state = tempfile::tempdir().expect("a temporary folder");
+        Store { place, guarded: false, checkpoints: "200ms", state }
+    }
+
     pub fn sqlite() -> Store {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("shop.sqlite");
-        Store { place: Place::Sqlite { file, _folder: Some(folder) }, guarded: false }
+        Store::at(Place::Sqlite { file, _folder: Some(folder) })
     }
 
     pub fn mongodb(name: &str) -> Store {
@@ -54,7 +73,7 @@ impl Store {
     /// A database whose program goes by `through`.
     pub fn mongodb_at(name: &str, direct: &str, through: &str) -> Store {
         let (direct, through) = (direct.to_owned(), through.to_owned());
-        Store { place: Place::Mongodb { direct, through, database: unique(name) }, guarded: false }
+        Store::at(Place::Mongodb { direct, through, database: unique(name) })
     }
 
     pub fn guarded(name: &str) -> Store {
@@ -73,7 +92,11 @@ impl Store {
 
     /// `tillflow run` from `log` into it, without pages.
     pub fn run(&self, log: &Log, flags: &str) -> Tillflow {
-        let run = Tillflow::new(["run", "--no-dashboard"]).flags(log.program_flags()).flags(self.flags(true));
+        self.run_with_pages(log, flags).flags(["--no-dashboard"])
+    }
+
+    pub fn run_with_pages(&self, log: &Log, flags: &str) -> Tillflow {
+        let run = Tillflow::new(["run"]).flags(log.program_flags()).flags(self.flags(true));
         self.prepared(run).flags(flags.split_whitespace())
     }
 
@@ -84,7 +107,32 @@ impl Store {
         self.prepared(run).flags(flags.split_whitespace())
     }
 
+    /// The same as several processes, or as one.
+    pub fn start(&self, log: &Log, shape: Shape, flags: &str) -> Vec<Running> {
+        let command = || self.run(log, &format!("--workers {} {flags}", shape.workers));
+        if shape.processes == 1 {
+            return vec![command().start()];
+        }
+        let hosts = free_hosts(shape.processes);
+        (0..shape.processes).map(|index| process(command(), &hosts, index)).collect()
+    }
+
+    /// Where its checkpoints are.
+    pub fn state(&self) -> PathBuf {
+        self.state.path().join("state")
+    }
+
+    /// Lets the next run begin without a checkpoint.
+    pub fn forget_state(&self) {
+        match std::fs::remove_dir_all(self.state()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", self.state().display()),
+            _ => {}
+        }
+    }
+
     fn prepared(&self, run: Tillflow) -> Tillflow {
+        let state = self.state().display().to_string();
+        let run = run.flags(["--state", &state, "--checkpoint-interval", self.checkpoints]);
         let run = match crate::mutants::current() {
             Some(mutant) => run.env("TILLFLOW_MUTANT", &mutant),
             None => run,
@@ -125,7 +173,7 @@ impl Store {
             return;
         }
         let from = [String::from("--from"), String::from("kafka")];
-        self.compare([log.oracle_flags(), from.into()].concat(), flags);
+        compare([log.oracle_flags(), from.into()].concat(), &self.flags(false), flags);
     }
 
     /// The same for files with envelopes.
@@ -134,42 +182,77 @@ impl Store {
             return;
         }
         let from = [String::from("--envelope"), String::from("--from"), format!("ndjson:{}", folder.display())];
-        self.compare(from.into(), flags);
+        compare(from.into(), &self.flags(false), flags);
     }
 
-    fn compare(&self, mut arguments: Vec<String>, flags: &str) {
-        arguments.extend(self.flags(false));
-        let added = tillflow_dataflows::views::added();
-        let added: Vec<&str> = added.iter().map(|view| view.layout.name.as_str()).collect();
-        arguments.push(format!("--added={}", added.join(",")));
-        arguments.extend("--final".split(' ').chain(flags.split_whitespace()).map(String::from));
-        let said = script("oracle/compare.py", &arguments);
-        assert!(said.ends_with("equal\n"), "{said}");
+    /// Every document.
+    pub fn documents(&self) -> Documents {
+        documents_of(&self.flags(false))
+    }
+
+    /// A document of `pipeline_state`.
+    pub fn state_of(&self, id: &str) -> Value {
+        let document = self.documents().remove(&(String::from("pipeline_state"), String::from(id)));
+        document.unwrap_or_else(|| panic!("no document {id} in pipeline_state"))
+    }
+
+    /// Waits until there is a checkpoint of all that is counted.
+    pub fn wait_for_checkpoint(&self) {
+        let counted = self.progress().expect("progress").offsets;
+        wait_for(SOON, "a checkpoint of what is counted", || {
+            self.manifests().into_iter().find(|path| {
+                // One may go while it is looked at.
+                let Ok(text) = std::fs::read_to_string(path) else { return false };
+                let Ok(manifest) = serde_json::from_str::<Value>(&text) else { return false };
+                let offsets = manifest["offsets"].as_array().expect("offsets");
+                offsets.len() == counted.len()
+                    && offsets.iter().all(|place| {
+                        let topic = place[0].as_str().and_then(Topic::from_name).expect("a topic");
+                        let partition = place[1].as_i64().and_then(|number| i32::try_from(number).ok());
+                        counted.get(&(topic, partition.expect("a partition"))).copied() == place[2].as_i64()
+                    })
+            })
+        });
+    }
+
+    /// The manifest of every whole checkpoint.
+    pub fn manifests(&self) -> Vec<PathBuf> {
+        let entries = |folder: PathBuf| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten();
+            entries.filter_map(|entry| Some(entry.ok()?.path()))
+        };
+        let objects = entries(self.state().join("checkpoints")).flat_map(entries);
+        objects
+            .filter(|it| it.file_name().is_some_and(|name| name.to_string_lossy().starts_with("manifest-")))
+            .collect()
     }
 
     /// Every document but raw_data and the account that the pipeline keeps of itself.
     pub fn results(&self) -> Documents {
-        let mut documents = documents_of(&self.flags(false));
+        let mut documents = self.documents();
         documents.retain(|(collection, _), _| collection != "pipeline_state" && collection != "raw_data");
         documents
     }
 
-    /// Waits until more than `before` records are counted while `run` goes on; returns how long it took.
-    pub fn wait_for_more(&self, run: &mut Running, before: i64) -> Duration {
-        let begun = Instant::now();
-        wait_for(SOON, "more commits", || {
-            assert!(run.is_running(), "the run ended by itself: {}", run.stderr());
-            (self.counted() > before).then_some(())
-        });
-        begun.elapsed()
+    /// Waits until more than `before` records are counted while all of `runs` go on; returns how long it took.
+    pub fn wait_for_more(&self, runs: &mut impl AsMut<[Running]>, before: i64) -> Duration {
+        self.wait_for_count(runs, SOON, before + 1)
     }
 
-    /// Waits until `records` are counted while `run` goes on.
-    pub fn wait_for_all(&self, run: &mut Running, records: i64) {
-        wait_for(3 * SOON, &format!("{records} records counted"), || {
-            assert!(run.is_running(), "the run ended by itself: {}", run.stderr());
+    /// Waits until `records` are counted while all of `runs` go on.
+    pub fn wait_for_all(&self, runs: &mut impl AsMut<[Running]>, records: i64) {
+        self.wait_for_count(runs, 3 * SOON, records);
+    }
+
+    fn wait_for_count(&self, runs: &mut impl AsMut<[Running]>, limit: Duration, records: i64) -> Duration {
+        let begun = Instant::now();
+        wait_for(limit, &format!("{records} records counted"), || {
+            for run in runs.as_mut() {
+                assert!(run.is_running(), "a run ended by itself: {}", run.stderr());
+            }
             (self.counted() >= records).then_some(())
         });
+        begun.elapsed()
     }
 }
 

@@ -1,10 +1,11 @@
 //! Several processes that work as one: the same documents, and no process that outlives another.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::support::cluster::{assert_lost, free_hosts, process, wait_all};
 use crate::support::oracle::assert_equal;
-use crate::support::program::{Ended, Running, Tillflow, write};
+use crate::support::program::{Running, write};
 use crate::support::world::{Hostile, Store, Topics, counted};
 use crate::support::{SOON, wait_for};
 
@@ -17,32 +18,10 @@ const SILENT: Duration = Duration::from_secs(30);
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Addresses where nobody listens yet, one a line.
-fn free_hosts(processes: usize) -> String {
-    let listeners: Vec<TcpListener> =
-        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-    let lines = listeners.iter().map(|it| format!("{}\n", it.local_addr().expect("an address")));
-    format!("# the processes of one test\n{}", lines.collect::<String>())
-}
-
-/// One process of a cluster, not started yet.
-fn process(command: Tillflow, hosts: &str, process: usize) -> Running {
-    let processes = hosts.lines().count() - 1;
-    command
-        .flags(["--processes", &processes.to_string(), "--process", &process.to_string(), "--hosts", "hosts"])
-        .env("TILLFLOW_CLUSTER_SECRET", "the secret of the cluster tests")
-        .start_with(|folder| write(&folder.join("hosts"), hosts.as_bytes()))
-}
-
 /// Starts so many processes.
 fn start(store: &Store, topics: &Topics, processes: usize, flags: &str) -> Vec<Running> {
     let hosts = free_hosts(processes);
     (0..processes).map(|index| process(store.run(topics, flags), &hosts, index)).collect()
-}
-
-fn wait_all(running: Vec<Running>, limit: Duration) -> Vec<Ended> {
-    let deadline = Instant::now() + limit;
-    running.into_iter().map(|it| it.wait(deadline.saturating_duration_since(Instant::now()))).collect()
 }
 
 /// Lets so many processes read everything there is, and returns what process 0 said.
@@ -63,17 +42,6 @@ fn wait_for_commits(store: &Store, running: &mut [Running], before: i64) {
         }
         store.progress().filter(|progress| counted(progress) > before)
     });
-}
-
-/// The last line of what a process said.
-fn last_line(ended: &Ended) -> &str {
-    ended.stderr.lines().last().unwrap_or_default()
-}
-
-fn assert_lost(ended: &Ended, words: &str) {
-    assert_eq!(ended.code, Some(3), "{ended:?}");
-    assert!(last_line(ended).starts_with("error: process ") && last_line(ended).contains(words), "{ended:?}");
-    assert!(!ended.stderr.contains("panicked"), "{ended:?}");
 }
 
 /// Two shapes of cluster, the second of which goes on from what the first has committed.
@@ -240,7 +208,7 @@ fn other_settings_are_refused_before_anything_runs() {
     let running = (0..2).map(|index| process(store.run(&topics, running[index]), &hosts, index)).collect();
     for ended in wait_all(running, SOON) {
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(last_line(&ended).contains("--tick-ms: process 0 has 100, process 1 50"), "{ended:?}");
+        assert!(ended.last_line().contains("--tick-ms: process 0 has 100, process 1 50"), "{ended:?}");
     }
     assert!(store.progress().is_none(), "something was written");
 
@@ -254,6 +222,6 @@ fn other_settings_are_refused_before_anything_runs() {
         let run = store.run(&topics, flags).start_with(|folder| write(&folder.join("hosts"), hosts.as_bytes()));
         let ended = run.wait(SOON);
         assert_eq!(ended.code, Some(2), "{ended:?}");
-        assert!(last_line(&ended).contains(words), "{ended:?}");
+        assert!(ended.last_line().contains(words), "{ended:?}");
     }
 }

@@ -279,6 +279,6 @@ fn no_secret_is_said() {
     let ended = run.run(SOON);
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(!ended.output().contains(SECRET), "{ended:?}");
-    let last = ended.stderr.lines().last().unwrap_or_default();
+    let last = ended.last_line();
     assert!(last.contains("sasl.password") || last.contains("credentials"), "{last}");
 }

@@ -149,7 +149,7 @@ fn fenced(store: &Store, name: &str) {
     let mut generating = topics.generate_command(27).flags(["--rate", "100", "--count", "1000"]).start();
     let first = first.wait(SOON);
     assert_eq!(first.code, Some(5), "{first:?}");
-    let last = first.stderr.lines().last().unwrap_or_default();
+    let last = first.last_line();
     assert!(last.starts_with("error: fenced: "), "{last}");
     assert!(generating.is_running(), "the older instance noticed only when nothing came any more");
     assert_eq!(generating.wait(SOON).code, Some(0));

@@ -205,7 +205,11 @@ impl Inner {
     }
 
     fn page(&self, request: &Request) -> Prepared {
-        match panic::catch_unwind(AssertUnwindSafe(|| answer::prepare(request, (self.handler)(request)))) {
+        let answer = || {
+            crate::fault::point("page.asked");
+            answer::prepare(request, (self.handler)(request))
+        };
+        match panic::catch_unwind(AssertUnwindSafe(answer)) {
             Ok(prepared) => prepared,
             Err(cause) => {
                 let reason = panic_text(&*cause);

@@ -170,6 +170,7 @@ impl Folder {
         parts.sort_by_key(|path| !path.filename().is_some_and(is_manifest));
         for part in parts {
             self.runtime.block_on(self.objects.delete(&part)).map_err(words)?;
+            crate::fault::point("checkpoint.removing");
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tillflow_dataflows::time::Tick;
 
 /// Making checkpoints takes at most one part in so many of the time.
-const SHARE: u32 = 20;
+const SHARE: usize = 20;
 
 /// After a checkpoint that came to nothing.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -136,7 +136,8 @@ impl Schedule {
         let mut times = self.times();
         let took = times.asked.elapsed();
         times.took = Some(took);
-        times.due = Instant::now() + self.interval.max(took * SHARE);
+        let share = u32::try_from(crate::fault::limit("checkpoint_share", SHARE)).unwrap_or(u32::MAX);
+        times.due = Instant::now() + self.interval.max(took.saturating_mul(share));
         // The last one stays asked for: workers end when they have made it.
         if self.asked().is_some_and(|asked| !asked.is_last) {
             self.forget(tick);

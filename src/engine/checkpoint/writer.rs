@@ -109,14 +109,17 @@ impl Writer {
             let (name, bytes) = (format!("shard-{place}"), shard.encode());
             objects.push(ShardObject { name: name.clone(), bytes: bytes.len(), crc: crc32fast::hash(&bytes) });
             self.folder.write_part(&id, &name, bytes)?;
+            crate::fault::point("checkpoint.shard");
         }
         if !self.written.wait(&offsets) {
             self.folder.remove(&id)?;
             return Ok(false);
         }
+        crate::fault::point("checkpoint.reached");
         if !*claimed {
             self.folder.claim(&self.owner)?;
             *claimed = true;
+            crate::fault::point("checkpoint.claimed");
         }
         let manifest = Manifest {
             format: FORMAT,
@@ -128,7 +131,9 @@ impl Writer {
             shards: objects,
         };
         self.folder.write_manifest(&id, &manifest)?;
+        crate::fault::point("checkpoint.whole");
         self.prune(&id);
+        crate::fault::point("checkpoint.pruned");
         Ok(true)
     }
 

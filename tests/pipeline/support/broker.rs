@@ -12,8 +12,23 @@ use tillflow_dataflows::records::Topic;
 use super::world::{Topics, wait};
 use super::{SOON, kafka, wait_for};
 
+fn admin_of(servers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", servers).create().expect("an admin client")
+}
+
 fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", kafka()).create().expect("an admin client")
+    admin_of(&kafka())
+}
+
+/// Deletes the records of a partition below an offset.
+pub fn delete_records(servers: &str, topic: &str, partition: i32, below: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(below)).expect("a list");
+    let deleted = wait(admin_of(servers).delete_records(&list, &AdminOptions::new())).expect("the broker answers");
+    for element in deleted.elements() {
+        element.error().expect("deleted");
+        assert_eq!(element.offset(), Offset::Offset(below));
+    }
 }
 
 impl Topics {
@@ -42,13 +57,7 @@ impl Topics {
 
     /// Deletes the records of a partition below an offset.
     pub fn delete_records(&self, topic: Topic, partition: i32, below: i64) {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.name(topic), partition, Offset::Offset(below)).expect("a list");
-        let deleted = wait(admin().delete_records(&list, &AdminOptions::new())).expect("the broker answers");
-        for element in deleted.elements() {
-            element.error().expect("deleted");
-            assert_eq!(element.offset(), Offset::Offset(below));
-        }
+        delete_records(&kafka(), &self.name(topic), partition, below);
     }
 
     /// Sends values to one partition, in order.

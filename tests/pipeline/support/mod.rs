@@ -1,6 +1,7 @@
 //! What the tests stand on: services, topics and stores of their own, the program, and the oracle.
 
 pub mod broker;
+pub mod cluster;
 pub mod oracle;
 pub mod program;
 pub mod world;

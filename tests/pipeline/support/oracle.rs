@@ -14,18 +14,19 @@ pub type Documents = BTreeMap<(String, String), Value>;
 /// Fails unless every document is what the oracle makes of the records below the committed offsets. `flags` are
 /// those of `compare.py`.
 pub fn assert_equal(topics: &Topics, store: &Store, flags: &str) {
-    let mut arguments = topics.flags();
-    arguments.extend(["--from", "kafka"].map(String::from));
-    assert_documents(arguments, store, flags);
+    let source = [topics.flags(), vec![String::from("--from"), String::from("kafka")]].concat();
+    compare(source, &store.flags(), flags);
 }
 
 /// The same for files.
 pub fn assert_equal_to_files(folder: &std::path::Path, store: &Store, flags: &str) {
-    assert_documents(vec![String::from("--from"), format!("ndjson:{}", folder.display())], store, flags);
+    compare(vec![String::from("--from"), format!("ndjson:{}", folder.display())], &store.flags(), flags);
 }
 
-fn assert_documents(mut arguments: Vec<String>, store: &Store, flags: &str) {
-    arguments.extend(store.flags());
+/// Fails unless the store that the flags name holds what the oracle makes of the source that the flags name.
+pub fn compare(source: Vec<String>, store: &[String], flags: &str) {
+    let mut arguments = source;
+    arguments.extend_from_slice(store);
     let added = tillflow_dataflows::views::added();
     let added: Vec<&str> = added.iter().map(|view| view.layout.name.as_str()).collect();
     arguments.push(format!("--added={}", added.join(",")));

@@ -207,9 +207,21 @@ impl Ended {
         Ended { took: sent.elapsed(), ..self }
     }
 
+    /// The last line of what it said on standard error.
+    pub fn last_line(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+
     /// All it said.
     pub fn output(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// One process is a crew, too.
+impl AsMut<[Running]> for Running {
+    fn as_mut(&mut self) -> &mut [Running] {
+        std::slice::from_mut(self)
     }
 }
 
