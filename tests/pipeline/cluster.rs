@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cluster::{assert_lost, free_hosts, process, wait_all};
 use crate::support::oracle::assert_equal;
-use crate::support::program::{Running, write};
+use crate::support::program::{Ended, Running, write};
 use crate::support::world::{Hostile, Store, Topics, counted};
 use crate::support::{SOON, wait_for};
 
