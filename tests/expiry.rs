@@ -55,18 +55,19 @@ impl Shop {
         let (mut sales, mut activities) = (String::new(), String::new());
         for hour in hours {
             let at = START + hour * HOUR;
+            let time = chrono::DateTime::from_timestamp_millis(at).expect("an instant").to_rfc3339();
             let user = hour % 7;
             writeln!(
                 sales,
                 "{{\"partition\":{partition},\"timestamp_ms\":{at},\"value\":{{\"transaction_id\":\"t{partition}-{hour}\",\
                  \"user_id\":\"u{user}\",\"product_id\":\"p{user}\",\"quantity\":1,\"unit_price\":5,\"total_amount\":5,\
-                 \"payment_method\":\"card\",\"timestamp\":{at},\"store_id\":\"s\",\"category\":\"c\"}}}}"
+                 \"payment_method\":\"card\",\"timestamp\":\"{time}\",\"store_id\":\"s\",\"category\":\"c\"}}}}"
             )
             .expect("memory");
             writeln!(
                 activities,
                 "{{\"partition\":{partition},\"timestamp_ms\":{at},\"value\":{{\"user_id\":\"u{user}\",\
-                 \"activity_type\":\"page_view\",\"timestamp\":{at},\"session_id\":\"s{hour}\"}}}}"
+                 \"activity_type\":\"page_view\",\"timestamp\":\"{time}\",\"session_id\":\"s{hour}\"}}}}"
             )
             .expect("memory");
         }
@@ -101,6 +102,8 @@ impl Shop {
         let store = self.address.open().expect("a store");
         std::thread::scope(|scope| {
             let running = scope.spawn(|| run.alone(store));
+            // A failure here must not wait for ever for what runs.
+            let stop = Stop(&run);
             let begun = Instant::now();
             let mut held = f64::MAX;
             // Four days are live at most, with five rows of the hour, the minute and the day each. A worker tells of what it
@@ -112,7 +115,7 @@ impl Shop {
                     |worker| format!("tillflow_arrangement_records{{name=\"Sales rollups\",worker=\"{worker}\"}}");
                 held = (0..workers).filter_map(|worker| value(&run, &name(worker))).sum();
             }
-            run.stop.store(true, Ordering::SeqCst);
+            drop(stop);
             running.join().expect("no panic").expect("the pipeline runs");
             held
         })
@@ -140,6 +143,15 @@ impl Shop {
         let options = VerifyOptions { source: None, windows, timezone: Tz::UTC, raw_data: true, limit: 10 };
         let found = verify(scan.as_mut(), &options, &mut Silent).expect("it can be verified").expect("something");
         assert_eq!(found.total, 0, "{:#?}", found.differences);
+    }
+}
+
+/// Ends a run when it is dropped.
+struct Stop<'a>(&'a Run);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::SeqCst);
     }
 }
 
