@@ -71,6 +71,8 @@ enum Word {
     EndsWithOne(bool),
     /// To process 0: so many workers here read nothing any more.
     Over(usize),
+    /// From process 0: the last checkpoint is written, or could not be.
+    LastWritten,
     /// From process 0: whether to stop reading, because too much waits for the store.
     Full(bool),
     /// From the process that was asked to stop.
@@ -230,6 +232,7 @@ struct Telling {
     asked: Option<Asked>,
     abandoned: Option<Tick>,
     ends_with_one: bool,
+    last_written: bool,
     over: usize,
     stop: bool,
     ended: bool,
@@ -293,6 +296,7 @@ impl Talk {
             Word::Abandoned(tick) => shared.schedule.abandon(tick),
             Word::EndsWithOne(ends) => shared.schedule.decide_to_end_with_one(ends),
             Word::Over(workers) => shared.schedule.end(workers),
+            Word::LastWritten => shared.schedule.set_over(),
             Word::Full(full) => shared.told.full.store(full, Ordering::Relaxed),
             Word::Stop => {
                 tracing::info!("process {process} was asked to stop; so does this one");
@@ -384,6 +388,10 @@ impl Talk {
         {
             self.told.ends_with_one = true;
             self.links.tell_all(&Word::EndsWithOne(ends).bytes());
+        }
+        if shared.schedule.is_over() && !self.told.last_written {
+            self.told.last_written = true;
+            self.links.tell_all(&Word::LastWritten.bytes());
         }
         let bounds = shared.expiry.bounds();
         if bounds != self.told.expiry {

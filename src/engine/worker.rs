@@ -533,9 +533,9 @@ impl Reading {
         }
     }
 
-    /// Whether this worker, which reads nothing any more, may end: once it has made its part of the last checkpoint, which
-    /// saves the next start from reading anything again. That is not worth a stop that takes too long. Until then its
-    /// ticks go on: others may be reading.
+    /// Whether this worker, which reads nothing any more, may end: once the last checkpoint is made, which saves the next
+    /// start from reading anything again. That is not worth a stop that takes too long. Until then its ticks go on: others
+    /// may be reading.
     fn may_end(&mut self) -> bool {
         let Shared { schedule, options, .. } = self.shared.as_ref();
         if !self.saving.is_on() {
@@ -555,7 +555,7 @@ impl Reading {
             self.over = true;
             schedule.end(1);
         }
-        self.shard.is_none() && self.saving.has_made_the_last()
+        schedule.is_over()
     }
 
     /// Does this worker's part in checkpoints.

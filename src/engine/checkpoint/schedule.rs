@@ -1,6 +1,6 @@
 //! When a checkpoint is made, and of which tick: what the workers of all processes agree on.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,8 @@ pub(in crate::engine) struct Schedule {
     ends_with_one: OnceLock<bool>,
     /// The last tick that was abandoned here.
     abandoned: AtomicU64,
+    /// The last checkpoint is written, or could not be.
+    is_over: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Schedule {
             ended: AtomicUsize::new(0),
             ends_with_one: OnceLock::new(),
             abandoned: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -138,9 +141,10 @@ impl Schedule {
         times.took = Some(took);
         let share = u32::try_from(crate::fault::limit("checkpoint_share", SHARE)).unwrap_or(u32::MAX);
         times.due = Instant::now() + self.interval.max(took.saturating_mul(share));
-        // The last one stays asked for: workers end when they have made it.
-        if self.asked().is_some_and(|asked| !asked.is_last) {
-            self.forget(tick);
+        // After the last one there is no other.
+        match self.asked() {
+            Some(asked) if asked.tick == tick && asked.is_last => self.is_over.store(true, Ordering::SeqCst),
+            _ => drop(self.forget(tick)),
         }
         took
     }
@@ -172,9 +176,15 @@ impl Schedule {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// The tick of the last checkpoint.
-    pub(super) fn last(&self) -> Option<Tick> {
-        self.asked().filter(|asked| asked.is_last).map(|asked| asked.tick)
+    /// Whether the last checkpoint is written, or could not be. Until then workers go on: one that had ended could not take
+    /// part when it is abandoned and asked for again.
+    pub(in crate::engine) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Process 0 says so.
+    pub(in crate::engine) fn set_over(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
     }
 }
 
@@ -211,11 +221,15 @@ mod tests {
         assert_eq!(schedule.wanted(), None, "not at once");
         schedule.end(1);
         schedule.ask_if_due(5);
-        assert_eq!(schedule.last(), Some(7));
-        // Whoever has not seen it yet still sees it.
-        schedule.finished(7);
+        assert_eq!(schedule.asked(), Some(Asked { tick: 7, is_last: true }));
+        schedule.abandon(7);
+        assert!(!schedule.is_over());
         schedule.ask_if_due(9);
-        assert_eq!(schedule.last(), Some(7));
+        assert_eq!(schedule.asked(), Some(Asked { tick: 11, is_last: true }), "at once");
+        schedule.finished(11);
+        assert!(schedule.is_over());
+        schedule.ask_if_due(13);
+        assert_eq!(schedule.wanted(), Some(11), "no other one");
     }
 
     #[test]

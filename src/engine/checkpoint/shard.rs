@@ -147,11 +147,6 @@ impl Saving {
         Some(shard)
     }
 
-    /// Whether this worker's part of the last checkpoint is made.
-    pub(in crate::engine) fn has_made_the_last(&self) -> bool {
-        self.made.is_some() && self.made == self.schedule.last()
-    }
-
     /// Whether checkpoints are made.
     pub(in crate::engine) fn is_on(&self) -> bool {
         self.is_on
