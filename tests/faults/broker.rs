@@ -15,9 +15,12 @@ use crate::services::Server;
 use crate::sink::Load;
 use crate::support::broker::delete_records;
 use crate::support::program::{Ended, Running, script, start_script};
-use crate::support::world::{Hostile, Topics};
+use crate::support::world::Topics;
 use crate::support::{SOON, kafka, wait_for};
 use crate::world::{Log, Store, Watermark};
+
+/// How soon a run has to notice that records are gone.
+const NOTICED: Duration = Duration::from_secs(20);
 
 /// Sends a hostile history to whatever broker `log` names.
 fn send(log: &Log, seed: u64, count: u32) -> i64 {
@@ -320,7 +323,7 @@ pub fn retention_while_running(row: &mut Row) {
     kept.send(&[0, 1, 2], 30);
     let flags = [(0, 41), (2, 60)].map(|(partition, below)| kept.lose(&store, partition, below));
     proxy.cut(false);
-    let ended = run.wait(SOON);
+    let ended = run.wait(NOTICED);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     let last = ended.last_line();
     assert!(last.starts_with("error: ") && last.contains("at offset 35"), "{last}");
