@@ -56,6 +56,7 @@ pub struct Metrics {
     commits: Counter,
     commit_duration: Histogram,
     checkpoint_duration: Histogram,
+    expired_before: FloatGauge,
     freshness: FloatGauge,
     end_to_end: Histogram,
     lag: Family<PartitionLabels, Gauge>,
@@ -103,6 +104,7 @@ impl Metrics {
             commits: Counter::default(),
             commit_duration: seconds(),
             checkpoint_duration: seconds(),
+            expired_before: FloatGauge::default(),
             freshness: FloatGauge::default(),
             end_to_end: seconds(),
             lag: Family::default(),
@@ -139,6 +141,12 @@ impl Metrics {
                 "Time a checkpoint took, from the moment it was asked for until it was whole",
                 Unit::Seconds,
                 self.checkpoint_duration.clone(),
+            );
+            own.register_with_unit(
+                "expired_before",
+                "Windows that end at or before this time since 1970 have left memory; 0 while none has",
+                Unit::Seconds,
+                self.expired_before.clone(),
             );
             own.register_with_unit(
                 "freshness",
@@ -195,6 +203,11 @@ impl Metrics {
     /// A checkpoint was made.
     pub fn checkpointed(&self, took: Duration) {
         self.checkpoint_duration.observe(took.as_secs_f64());
+    }
+
+    /// Windows that end at or before an instant have left memory.
+    pub fn expired(&self, before: Millis) {
+        self.expired_before.set(before as f64 / 1000.0);
     }
 
     /// Records of a topic were committed: how many with which outcome, and dead letters by reason.

@@ -4,14 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use tillflow::dashboard::message::{Body, Method, Request};
 use tillflow::dashboard::{Dashboard, DashboardOptions};
 use tillflow::document::{Document, Value};
-use tillflow::engine::{self, EngineOptions};
+use tillflow::engine::{EngineOptions, Run};
 use tillflow::source::ndjson::NdjsonSource;
 use tillflow::status::Status;
 use tillflow::store::{Query, StoreAddress};
@@ -153,8 +152,7 @@ fn the_view_has_documents_rows_and_a_chart() {
     let source = Arc::new(NdjsonSource::new(folder.path(), true, Tz::UTC));
     let run = |options: &EngineOptions| {
         let store = address.open().expect("a store");
-        let stop = Arc::new(AtomicBool::new(false));
-        engine::run(options, source.clone(), store, &Arc::default(), &Arc::default(), &stop)
+        Run::new(options.clone(), source.clone()).alone(store)
     };
     run(&options).expect("the pipeline runs");
 

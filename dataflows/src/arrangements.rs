@@ -1,6 +1,8 @@
 //! Every index that more than one operator reads, with its readers. What only one view reads stands in the head of its
 //! file: the events of sessions, the users of hours and days, current stock, and what the followers hold of buyers, of
 //! purchases and sales, and of the values of group-bys.
+//!
+//! "One entry per document" is of those whose windows have not left memory, see [`crate::state::State::expire`].
 
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeySpine, ValSpine};

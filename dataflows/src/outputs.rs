@@ -295,6 +295,31 @@ pub enum RowBody {
     Instant(Millis),
 }
 
+impl RowBody {
+    /// Whether the row is that of a window which no record can change any more.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            RowBody::Sales(_, is_final)
+            | RowBody::Activity(_, is_final)
+            | RowBody::Users(_, is_final)
+            | RowBody::Visits(_, is_final)
+            | RowBody::Interest(_, is_final)
+            | RowBody::Customers(_, is_final)
+            | RowBody::Added(_, is_final) => *is_final,
+            RowBody::Count(_)
+            | RowBody::Unmatched(_)
+            | RowBody::LastHour(_)
+            | RowBody::Supply(_)
+            | RowBody::Anomaly(_)
+            | RowBody::Ranking(_)
+            | RowBody::Inventory(_)
+            | RowBody::Quality(_)
+            | RowBody::Stock(_)
+            | RowBody::Instant(_) => false,
+        }
+    }
+}
+
 /// Which of the built-in views are maintained, by the names that documents have: those of [`View`], [`Metric`] and
 /// [`AlertKind`], `stock` and `supply`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

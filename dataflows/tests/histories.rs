@@ -55,6 +55,8 @@ struct History {
     hourly: bool,
     /// Which views are maintained, by the bits of their names' places; absent: all.
     selection: Option<u32>,
+    /// Whether what is final and not live leaves memory.
+    expires: bool,
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -83,8 +85,8 @@ fn history() -> impl Strategy<Value = History> {
     let calm = proptest::bool::weighted(0.3);
     let hourly = proptest::bool::weighted(0.15);
     let selection = prop_oneof![3 => Just(None), 1 => any::<u32>().prop_map(Some)];
-    (records, partitions, correction_window, 0u8..3, calm, hourly, selection).prop_map(
-        |(records, partitions, correction_window, first_tick, calm, hourly, selection)| History {
+    (records, partitions, correction_window, 0u8..3, calm, hourly, selection, any::<bool>()).prop_map(
+        |(records, partitions, correction_window, first_tick, calm, hourly, selection, expires)| History {
             records,
             partitions,
             correction_window,
@@ -92,6 +94,7 @@ fn history() -> impl Strategy<Value = History> {
             calm: calm && !hourly,
             hourly,
             selection,
+            expires,
         },
     )
 }
@@ -265,7 +268,7 @@ fn build(history: &History) -> Plan {
     });
     let added = group_bys().into();
     let graph = Settings { selection, added, ..Settings::new(settings.correction_window) };
-    Plan { settings, graph, partitions: PARTITIONS.to_vec(), records }
+    Plan { settings, graph, partitions: PARTITIONS.to_vec(), records, expires: history.expires }
 }
 
 /// The same records at other ticks: each partition goes at its own pace.
@@ -308,7 +311,8 @@ proptest! {
 
     #[test]
     fn neither_batching_nor_interleaving_matters(history in history(), paces in any::<[u8; PARTITIONS.len()]>()) {
-        let plan = build(&history);
+        // When a window leaves memory depends on the ticks, and so does what is late then.
+        let plan = build(&History { expires: false, ..history });
         let other = reschedule(&plan, &paces);
         let (expected, expected_other) = (expect(&plan), expect(&other));
         prop_assert_eq!(&expected.decisions, &expected_other.decisions);
@@ -364,26 +368,16 @@ struct Happened {
     returning: usize,
     matched: usize,
     unmatched: usize,
+    expiries: usize,
+    begun_late: usize,
 }
 
 impl Happened {
     fn watch(&mut self, before: &RowsByKey, after: &RowsByKey) {
-        let is_final = |body: Option<&RowBody>| match body {
-            Some(
-                RowBody::Sales(_, is_final)
-                | RowBody::Activity(_, is_final)
-                | RowBody::Users(_, is_final)
-                | RowBody::Visits(_, is_final)
-                | RowBody::Interest(_, is_final)
-                | RowBody::Customers(_, is_final)
-                | RowBody::Added(_, is_final),
-            ) => Some(*is_final),
-            _ => None,
-        };
         for (key, body) in before {
-            match (is_final(Some(body)), is_final(after.get(key))) {
-                (Some(false), Some(true)) => self.final_given += 1,
-                (Some(true), Some(false)) => self.final_withdrawn += 1,
+            match (body.is_final(), after.get(key).map(RowBody::is_final)) {
+                (false, Some(true)) => self.final_given += 1,
+                (true, Some(false)) => self.final_withdrawn += 1,
                 _ => {}
             }
             match (key, after.get(key), body) {
@@ -443,12 +437,14 @@ fn the_histories_contain_what_they_are_for() {
     let mut runner =
         TestRunner::new_with_rng(ProptestConfig::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let mut happened = Happened::default();
-    for _ in 0..150 {
+    for _ in 0..300 {
         let history = history().new_tree(&mut runner).expect("a history").current();
         let expected = expect(&build(&History { selection: None, ..history }));
         for decision in expected.decisions.values().flatten() {
             *happened.outcomes.entry(decision.outcome).or_default() += 1;
         }
+        happened.expiries += expected.expiry.bounds.len();
+        happened.begun_late += expected.expiry.late_before.len();
         for (before, after) in expected.rows.values().zip(expected.rows.values().skip(1)) {
             happened.watch(before, after);
         }
@@ -472,6 +468,8 @@ fn the_histories_contain_what_they_are_for() {
         happened.returning,
         happened.matched,
         happened.unmatched,
+        happened.expiries,
+        happened.begun_late,
     ];
     assert!(counts.iter().all(|count| *count >= 10), "{happened:?}");
 }

@@ -60,7 +60,8 @@ fn thousands_of_products_with_equal_revenues_rise_fall_and_slide_out() {
     }
     let settings = AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE };
     let graph = Settings::new(settings.correction_window);
-    let plan = Plan { settings, graph, partitions: vec![(Topic::Sales, 0), (Topic::Sales, 1)], records };
+    let plan =
+        Plan { settings, graph, partitions: vec![(Topic::Sales, 0), (Topic::Sales, 1)], records, expires: false };
     let expected = expect(&plan);
     for workers in [1, 2] {
         check(&plan, &expected, &Pace::even(workers));

@@ -9,8 +9,8 @@ use support::samples::{SETTINGS, START, activity, graph, level, record, sale};
 use support::{Owned, Sessions, build, finish};
 use tillflow_dataflows::oracle::admission::Given;
 use tillflow_dataflows::records::{Millis, Money, Topic};
-use tillflow_dataflows::state::State;
-use tillflow_dataflows::time::{DAY, MINUTE, Tick};
+use tillflow_dataflows::state::{State, expirable};
+use tillflow_dataflows::time::{DAY, HOUR, MINUTE, Tick};
 use timely::worker::Worker;
 
 const PRODUCTS: i64 = 20;
@@ -19,6 +19,8 @@ const PRODUCTS: i64 = 20;
 struct Shop<'a> {
     worker: &'a mut Worker,
     sessions: Sessions,
+    /// By which what is final leaves memory, if it does.
+    state: Option<State>,
     sales: Vec<Owned>,
     activities: Owned,
     stock: Owned,
@@ -28,11 +30,19 @@ struct Shop<'a> {
 
 impl Shop<'_> {
     fn open(worker: &mut Worker, partitions: i32) -> Shop<'_> {
+        let mut shop = Shop::open_to_expire(worker, partitions);
+        shop.state = None;
+        shop
+    }
+
+    fn open_to_expire(worker: &mut Worker, partitions: i32) -> Shop<'_> {
         let mut sessions = Sessions::new();
-        build(worker, &mut sessions, &graph(), &mut State::new(), |_row, _tick, _change| {});
+        let mut state = State::new();
+        build(worker, &mut sessions, &graph(), &mut state, |_row, _tick, _change| {});
         Shop {
             worker,
             sessions,
+            state: Some(state),
             sales: (0..partitions).map(|number| Owned::new((Topic::Sales, number), SETTINGS)).collect(),
             activities: Owned::new((Topic::UserActivity, 0), SETTINGS),
             stock: Owned::new((Topic::Inventory, 0), SETTINGS),
@@ -65,14 +75,23 @@ impl Shop<'_> {
     /// Lets everything told so far through.
     fn settle(&mut self) {
         self.sessions.advance_to(self.tick);
+        self.state.iter_mut().for_each(|state| state.advance_to(self.tick));
         for _ in 0..40 {
             self.worker.step();
         }
+        self.state.iter_mut().for_each(|state| state.compact(self.tick));
         Log::flush(self.worker);
     }
 
+    /// Lets go of what is final and not live. All clocks are at `at`.
+    fn expire(&mut self, at: Millis) {
+        let before = expirable([Some(at)], Some(at), SETTINGS.correction_window).expect("clocks have come far");
+        let state = self.state.as_mut().expect("a shop that is opened to expire");
+        assert!(state.expire(before, self.tick - 2).is_some(), "everything before the open tick is complete");
+    }
+
     fn close(self) {
-        drop(self.sessions);
+        drop((self.sessions, self.state));
         finish(self.worker, &AtomicBool::new(false));
     }
 }
@@ -131,6 +150,43 @@ fn a_partition_that_catches_up_behind_as_of_leaves_nothing_in_live_products() {
         assert!(most <= 30 * live, "held {most} updates, with at most {live} alive");
         shop.close();
     });
+}
+
+#[test]
+fn what_is_final_and_not_live_leaves_memory() {
+    const OF_WINDOWS: [&str; 10] = [
+        "Sales rollups",
+        "Activity rollups",
+        "User rollups",
+        "Visit rollups",
+        "Customer rollups",
+        "Interest rollups",
+        "Active users: hours",
+        "Active users: days",
+        "Visits: moments",
+        "Visits",
+    ];
+    let held = |expires: bool| {
+        timely::execute_directly(move |worker| {
+            let log = Log::start(worker);
+            let mut shop = Shop::open_to_expire(worker, 1);
+            for hour in 0..20 * 24 {
+                let at = START + hour * HOUR;
+                shop.sell(0, at);
+                if expires && hour % 24 == 23 {
+                    shop.expire(at);
+                }
+            }
+            let held = OF_WINDOWS.map(|name| log.borrow().held(name));
+            shop.close();
+            held
+        })
+    };
+    let (all, live) = (held(false), held(true));
+    for ((name, all), live) in OF_WINDOWS.iter().zip(all).zip(live) {
+        // Four days of twenty are live at most; dead updates stay until a merge.
+        assert!(live * 2 < all, "{name:?} holds {live} updates, and {all} where nothing leaves");
+    }
 }
 
 #[test]

@@ -312,7 +312,7 @@ fn rewrite(name: &str, text: &str) -> String {
     }
 
     let graph = Settings { added: group_bys().into(), ..Settings::new(settings.correction_window) };
-    let plan = Plan { settings, graph, partitions, records };
+    let plan = Plan { settings, graph, partitions, records, expires: false };
     let outcome = run(&plan, &Pace::even(2));
     let mut updates: BTreeMap<Tick, Vec<(Row, i64)>> = BTreeMap::new();
     for (row, tick, change) in outcome.updates {

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Granularities: hour, day. Key: size. Units: sales; 1/10,000 of the currency.
-//! State: one entry per row, in the arrangement of the added views over sales. Bound: hours and days x 4; they stay.
+//! State: one entry per row, in the arrangement of the added views over sales. Bound: hours and days x 4,
+//! until they are final and a day old.
 
 use crate::added::{AddedView, Content, KeyField, Layout, MeasureField, Records};
 use crate::fields::FieldKind;

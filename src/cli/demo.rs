@@ -18,7 +18,7 @@ use super::run::instance;
 use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
-use crate::engine::{self, EngineOptions};
+use crate::engine::{EngineOptions, Run};
 use crate::generate::{GenerateError, GeneratedRecord, Generator, GeneratorOptions, Pace, Throttle};
 use crate::metrics::Metrics;
 use crate::partitioner::murmur2_partition;
@@ -153,7 +153,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), false);
-    let result = engine::run(&options, log, store, &status, &metrics, &stop);
+    let run = Run { options, source: log, status, metrics, stop: Arc::clone(&stop) };
+    let result = run.alone(store);
     stop.store(true, Ordering::SeqCst);
     drop(line);
     pages.stop();

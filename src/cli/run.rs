@@ -16,7 +16,7 @@ use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
 use crate::cluster::{Cluster, ClusterSettings};
-use crate::engine::{self, CheckpointOptions, EngineOptions};
+use crate::engine::{CheckpointOptions, EngineOptions, Run};
 use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::status::{Problem, Status};
@@ -112,7 +112,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         let cluster = form(settings, &options, source.as_ref())?;
         begun.store(true, Ordering::SeqCst);
         let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
-        let result = engine::follow(&options, source, &status, &metrics, &stop, cluster);
+        let result = Run { options, source, status, metrics, stop }.follow(cluster);
         drop(line);
         result?;
         tracing::info!("stopped, process 0 has committed all");
@@ -159,9 +159,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let cluster = cluster.map(|settings| form(&settings, &options, source.as_ref())).transpose()?;
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
+    let run = Run { options, source, status, metrics, stop };
     let result = match cluster {
-        Some(cluster) => engine::lead(&options, source, store, &status, &metrics, &stop, cluster),
-        None => engine::run(&options, source, store, &status, &metrics, &stop),
+        Some(cluster) => run.lead(store, cluster),
+        None => run.alone(store),
     };
     drop(line);
     if let Some(pages) = pages {

@@ -26,7 +26,7 @@ use super::{Agreement, ClusterSettings, frame};
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Raised when what processes say to each other changes.
-const PROTOCOL: u16 = 1;
+const PROTOCOL: u16 = 2;
 
 const MAGIC: &[u8; 8] = b"TILLFLOW";
 

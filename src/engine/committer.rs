@@ -7,16 +7,18 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, after, select_biased};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, select_biased};
 use differential_dataflow::consolidation::consolidate;
 use tillflow_dataflows::outputs::{AlertKind, Row, RowBody, RowKey, Subject};
 use tillflow_dataflows::records::Millis;
-use tillflow_dataflows::time::Diff;
+use tillflow_dataflows::time::{Diff, Tick};
 
 use super::alerts::{AlertBook, alert_id};
+use super::checkpoint::Shard;
 use super::correction::{Correction, RowsInForce, correction};
 use super::documents::{Stamp, document, document_id};
 use super::drain::TickBatch;
+use super::expiry::Expiring;
 use super::ingest::{Consumed, DeadLetter, Note, record_id};
 use super::plan::Plan;
 use super::rebuild::{self, Rebuild};
@@ -38,6 +40,16 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How far behind, in time at the recent rate, still counts as live.
 const LIVE_WITHIN_SECONDS: f64 = 1.0;
 
+/// What a committer begins with.
+pub(super) struct Beginning {
+    pub(super) progress: Progress,
+    pub(super) plan: Plan,
+    pub(super) alerts: AlertBook,
+    pub(super) expiring: Expiring,
+    /// What writes checkpoints, if one does.
+    pub(super) shards: Option<Sender<Shard>>,
+}
+
 /// The committer's state between commits.
 pub(super) struct Committer {
     store: Box<dyn Store>,
@@ -54,6 +66,8 @@ pub(super) struct Committer {
     alerts: AlertBook,
     /// What has been read again; absent when nothing needs to be, or when that is over.
     rebuild: Option<Rebuild>,
+    expiring: Expiring,
+    shards: Option<Sender<Shard>>,
     newest: Option<Millis>,
     summary: Summary,
     rate: Rate,
@@ -83,21 +97,29 @@ impl Rate {
 /// Several ticks, taken together.
 #[derive(Default)]
 struct Merged {
+    /// The last of them.
+    tick: Tick,
     rows: Vec<(Row, Diff)>,
     consumed: Vec<Consumed>,
     dead_letters: Vec<DeadLetter>,
     /// Raw documents of other processes.
     raw: Vec<Document>,
+    /// Their parts of a checkpoint.
+    shards: Vec<Shard>,
 }
 
 impl Merged {
-    fn add(&mut self, batch: TickBatch) {
+    fn add(&mut self, batch: TickBatch, expiring: &mut Expiring) {
+        self.tick = self.tick.max(batch.tick);
         self.rows.extend(batch.rows);
         for note in batch.notes {
+            expiring.listen(&note);
             match note {
                 Note::Consumed(consumed) => self.consumed.push(*consumed),
                 Note::DeadLetter(letter) => self.dead_letters.push(*letter),
                 Note::Raw(document) => self.raw.push(*document),
+                Note::Shard(shard) => self.shards.push(*shard),
+                Note::Agreed { .. } => {}
             }
         }
     }
@@ -106,9 +128,7 @@ impl Merged {
 impl Committer {
     pub(super) fn new(
         store: Box<dyn Store>,
-        progress: Progress,
-        plan: Plan,
-        alerts: AlertBook,
+        Beginning { progress, plan, alerts, expiring, shards }: Beginning,
         shared: std::sync::Arc<Shared>,
     ) -> Committer {
         Committer {
@@ -122,7 +142,9 @@ impl Committer {
             must_commit: !plan.accepted.is_empty(),
             fingerprints: plan.fingerprints,
             alerts,
-            rebuild: plan.rebuild.then(|| Rebuild::new(&plan.assignments)),
+            rebuild: plan.rebuild.then(|| Rebuild::new(&plan.partitions)),
+            expiring,
+            shards,
             newest: None,
             summary: Summary { epoch: progress.epoch, ..Summary::default() },
             rate: Rate { since: Instant::now(), records: 0, per_second: 0.0 },
@@ -171,7 +193,7 @@ impl Committer {
             }
             let (mut ticks, mut rows) = (1, first.rows.len());
             let mut merged = Merged::default();
-            merged.add(first);
+            merged.add(first, &mut self.expiring);
             while rows < crate::fault::limit("merge_rows", MERGE_ROWS) {
                 let Ok(batch) = batches.try_recv() else { break };
                 if rows + batch.rows.len() > 2 * MERGE_ROWS {
@@ -180,7 +202,7 @@ impl Committer {
                 }
                 ticks += 1;
                 rows += batch.rows.len();
-                merged.add(batch);
+                merged.add(batch, &mut self.expiring);
             }
             // Everything of these ticks was sent before they closed.
             while let Ok(documents) = waiting.try_recv() {
@@ -190,7 +212,10 @@ impl Committer {
             for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
                 self.store.write_raw(documents)?;
             }
+            self.pass_on(std::mem::take(&mut merged.shards));
+            let tick = merged.tick;
             let committed = self.commit(merged)?;
+            self.expiring.consider(self.as_of, tick).into_iter().for_each(|bounds| self.shared.expiry.set(bounds));
             for _ in 1..ticks {
                 self.shared.pending.remove(0);
             }
@@ -215,9 +240,20 @@ impl Committer {
         self.rebuild.is_some() && self.shared.gate.opened().is_none_or(|last| batch.tick <= last)
     }
 
+    /// Hands parts of checkpoints to what writes them.
+    fn pass_on(&self, parts: impl IntoIterator<Item = Shard>) {
+        if let Some(shards) = &self.shards {
+            // A writer that has ended has said why.
+            parts.into_iter().for_each(|part| drop(shards.send(part)));
+        }
+    }
+
     /// Takes note of a tick whose effects are in the store already.
-    fn listen(&mut self, batch: TickBatch) {
+    fn listen(&mut self, mut batch: TickBatch) {
+        let parts = batch.notes.extract_if(.., |note| matches!(note, Note::Shard(_)));
+        self.pass_on(parts.filter_map(|note| if let Note::Shard(shard) = note { Some(*shard) } else { None }));
         for note in &batch.notes {
+            self.expiring.listen(note);
             if let Note::Consumed(consumed) = note {
                 self.newest = self.newest.max(consumed.newest);
             }
@@ -241,7 +277,7 @@ impl Committer {
     fn correction(&self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
         let Some(mut scan) = self.store.scanner()? else { return Ok(None) };
         let views = &self.shared.options.views;
-        Ok(Some(correction(rows, scan.as_mut(), (self.epoch, stamp), None, views)?))
+        Ok(Some(correction(rows, scan.as_mut(), (self.epoch, stamp), self.expiring.begun(), views)?))
     }
 
     /// Opens and resolves alerts whose conditions came or went while nobody was looking.
@@ -300,6 +336,10 @@ impl Committer {
             }
         }
         for change in changes(merged.rows)? {
+            let row = change.body.as_ref().or(change.gone.as_ref());
+            if row.is_some_and(|body| self.expiring.leaves(&change.key, body)) {
+                continue;
+            }
             match (&change.key, change.body) {
                 (RowKey::Alert(kind, subject), condition) => {
                     if let Some(document) = self.alerts.apply(*kind, subject, condition, stamp) {
@@ -329,6 +369,10 @@ impl Committer {
             }
             if let Entry::Vacant(begun) = self.origin.offsets.entry(place) {
                 begun.insert(consumed.start);
+                self.origin_is_news = true;
+            }
+            if let Some(late_before) = consumed.late_before {
+                self.origin.late_before.insert(place, late_before);
                 self.origin_is_news = true;
             }
             self.newest = self.newest.max(consumed.newest);
@@ -429,20 +473,22 @@ fn next(
 struct Change {
     key: RowKey,
     body: Option<RowBody>,
+    /// The old one, where there is no new one.
+    gone: Option<RowBody>,
 }
 
 /// Nets consolidated row changes to at most one change per key.
 fn changes(rows: Vec<(Row, Diff)>) -> Result<Vec<Change>, EngineError> {
     let mut changes: Vec<Change> = Vec::with_capacity(rows.len());
     for ((key, body), difference) in rows {
-        let body = match difference {
-            1 => Some(body),
-            -1 => None,
+        let (body, gone) = match difference {
+            1 => (Some(body), None),
+            -1 => (None, Some(body)),
             other => return Err(EngineError::Bug(format!("the row {key:?} changed by {other}: {body:?}"))),
         };
         match changes.last_mut() {
             Some(last) if last.key == key => match (&last.body, body) {
-                (None, Some(body)) => last.body = Some(body),
+                (None, Some(body)) => (last.body, last.gone) = (Some(body), None),
                 (Some(_), None) => {}
                 (old, new) => {
                     return Err(EngineError::Bug(format!(
@@ -450,7 +496,7 @@ fn changes(rows: Vec<(Row, Diff)>) -> Result<Vec<Change>, EngineError> {
                     )));
                 }
             },
-            _ => changes.push(Change { key, body }),
+            _ => changes.push(Change { key, body, gone }),
         }
     }
     Ok(changes)

@@ -5,6 +5,7 @@
 //! it decides. A thread of each process looks for what is new to tell, every few milliseconds; a run of one process has
 //! none of this.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +13,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use serde::{Deserialize, Serialize};
+use tillflow_dataflows::admission::SavedPartition;
 use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::time::Tick;
 
+use super::checkpoint::{Asked, Restored};
+use super::expiry::Bounds;
+use super::plan::Planned;
 use super::worker::Shared;
 use super::{EngineError, now};
 use crate::cluster::fate;
 use crate::cluster::links::Links;
-use crate::source::Assignment;
 use crate::status::{PartitionStatus, Phase, StatusSnapshot};
 
 /// How often there is a look for something to tell.
@@ -28,13 +32,18 @@ const LOOK: Duration = Duration::from_millis(5);
 /// How often positions, and process 0's clock, are told.
 const TELL: Duration = Duration::from_millis(200);
 
+/// How many chunks of a partition's memory are one word: 16 MiB of them, a quarter of the longest.
+const PIECE: usize = 64;
+
 /// What process 0 has planned for all of them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Handed {
-    pub(super) assignments: Vec<Assignment>,
-    pub(super) committed: Vec<i64>,
-    pub(super) ends: Vec<Option<i64>>,
+    pub(super) partitions: Vec<Planned>,
     pub(super) rebuild: bool,
+    /// Whether checkpoints are made.
+    pub(super) checkpoints: bool,
+    /// Windows that end at or before this instant may lack in what is restored.
+    pub(super) expired: Option<Millis>,
     /// Process 0's clock.
     pub(super) now: Millis,
 }
@@ -42,7 +51,9 @@ pub(super) struct Handed {
 /// One thing told.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    /// From process 0, the first thing.
+    /// From process 0, before the plan: what a checkpoint says of a partition that is read here, or a piece of it.
+    Saved(SavedPartition),
+    /// From process 0, the first thing but for these.
     Plan(Handed),
     /// From process 0, now and then: its clock, by which all name their ticks, and what there is to show.
     State { now: Millis, epoch: u64, records: u64, records_per_second: f64, phase: Phase },
@@ -50,6 +61,16 @@ enum Word {
     Arrived(Tick),
     /// From process 0: the gate is open for ticks after this one.
     Opened(Tick),
+    /// From process 0: which windows may leave memory.
+    Expiry(Bounds),
+    /// From process 0: the checkpoint that is being made, if one is.
+    Checkpoint(Option<Asked>),
+    /// To process 0: a checkpoint of this tick comes to nothing, because the tick was over before it was asked for.
+    Abandoned(Tick),
+    /// From process 0: whether there is a checkpoint when nothing is read any more.
+    EndsWithOne(bool),
+    /// To process 0: so many workers here read nothing any more.
+    Over(usize),
     /// From process 0: whether to stop reading, because too much waits for the store.
     Full(bool),
     /// From the process that was asked to stop.
@@ -66,7 +87,7 @@ enum Word {
 
 impl Word {
     fn bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("words are made of numbers and texts")
+        postcard::to_allocvec(self).expect("words are made of numbers, texts and lists")
     }
 }
 
@@ -104,8 +125,21 @@ impl Told {
     }
 }
 
-/// Hands the plan of process 0 to all others.
-pub(super) fn hand(links: &Links, handed: Handed) {
+/// Hands the plan of process 0 to all others, and to each what a checkpoint says of its partitions.
+pub(super) fn hand(links: &Links, saved: Vec<Vec<SavedPartition>>, handed: Handed) {
+    for (process, saved) in saved.into_iter().enumerate() {
+        for mut partition in saved {
+            let memory = std::mem::take(&mut partition.memory);
+            // One with nothing in its memory has a clock.
+            links.tell(process, &Word::Saved(partition.clone()).bytes());
+            for piece in memory.chunks(PIECE) {
+                links.tell(
+                    process,
+                    &Word::Saved(SavedPartition { memory: piece.to_vec(), ..partition.clone() }).bytes(),
+                );
+            }
+        }
+    }
     links.tell_all(&Word::Plan(handed).bytes());
 }
 
@@ -115,13 +149,18 @@ pub(super) fn fail(links: &Links, error: &EngineError) {
     links.close();
 }
 
-/// Waits for the plan of process 0. It may take as long as a store or a source takes to answer; process 0 is alive
+/// Waits for the plan of process 0, and what a checkpoint says of this process's partitions. It may take as long as a store or a source takes to answer; process 0 is alive
 /// meanwhile, or this process ends.
-pub(super) fn wait_for_plan(links: &Links, stop: &AtomicBool) -> Result<Handed, EngineError> {
+pub(super) fn wait_for_plan(links: &Links, stop: &AtomicBool) -> Result<(Handed, Restored), EngineError> {
+    let mut restored = Restored::default();
     loop {
         let (process, word) = links.words().recv().map_err(|_| unheard())?;
         match understand(process, &word)? {
-            Word::Plan(handed) => return Ok(handed),
+            Word::Plan(handed) => return Ok((handed, restored)),
+            Word::Saved(mut piece) => match restored.partitions.entry((piece.topic, piece.number)) {
+                Entry::Occupied(mut known) => known.get_mut().memory.append(&mut piece.memory),
+                Entry::Vacant(place) => drop(place.insert(piece)),
+            },
             Word::Failed(why) => fate::told(process, &why),
             Word::Stop => stop.store(true, Ordering::SeqCst),
             other => tracing::debug!(?other, "told before the plan"),
@@ -134,7 +173,7 @@ fn unheard() -> EngineError {
 }
 
 fn understand(process: usize, word: &[u8]) -> Result<Word, EngineError> {
-    serde_json::from_slice(word)
+    postcard::from_bytes(word)
         .map_err(|error| EngineError::Bug(format!("process {process} said what this one does not understand: {error}")))
 }
 
@@ -187,6 +226,11 @@ struct Telling {
     arrived: bool,
     opened: bool,
     full: bool,
+    expiry: Bounds,
+    asked: Option<Asked>,
+    abandoned: Option<Tick>,
+    ends_with_one: bool,
+    over: usize,
     stop: bool,
     ended: bool,
     at: Option<Instant>,
@@ -244,6 +288,11 @@ impl Talk {
             }
             Word::Arrived(last) => shared.gate.arrive_all(shared.options.workers, last),
             Word::Opened(last) => shared.gate.open(last),
+            Word::Expiry(bounds) => shared.expiry.set(bounds),
+            Word::Checkpoint(asked) => shared.schedule.is_told(asked),
+            Word::Abandoned(tick) => shared.schedule.abandon(tick),
+            Word::EndsWithOne(ends) => shared.schedule.decide_to_end_with_one(ends),
+            Word::Over(workers) => shared.schedule.end(workers),
             Word::Full(full) => shared.told.full.store(full, Ordering::Relaxed),
             Word::Stop => {
                 tracing::info!("process {process} was asked to stop; so does this one");
@@ -272,7 +321,7 @@ impl Talk {
                 self.others_ended.insert(process);
             }
             Word::Finished => self.others_ended.extend(0..self.processes),
-            Word::Plan(_) => {}
+            Word::Plan(_) | Word::Saved(_) => {}
         }
     }
 
@@ -295,6 +344,16 @@ impl Talk {
                 self.told.arrived = true;
                 self.links.tell(0, &Word::Arrived(last).bytes());
             }
+            let abandoned = shared.schedule.abandoned();
+            if let Some(tick) = abandoned.filter(|_| abandoned != self.told.abandoned) {
+                self.told.abandoned = abandoned;
+                self.links.tell(0, &Word::Abandoned(tick).bytes());
+            }
+            let over = shared.schedule.ended();
+            if over > self.told.over {
+                self.links.tell(0, &Word::Over(over - self.told.over).bytes());
+                self.told.over = over;
+            }
             if is_time && !ended {
                 self.links.tell(0, &self.positions().bytes());
             }
@@ -314,6 +373,22 @@ impl Talk {
         if full != self.told.full {
             self.told.full = full;
             self.links.tell_all(&Word::Full(full).bytes());
+        }
+        let asked = shared.schedule.asked();
+        if asked != self.told.asked {
+            self.told.asked = asked;
+            self.links.tell_all(&Word::Checkpoint(asked).bytes());
+        }
+        if let Some(ends) = shared.schedule.is_decided_to_end_with_one()
+            && !self.told.ends_with_one
+        {
+            self.told.ends_with_one = true;
+            self.links.tell_all(&Word::EndsWithOne(ends).bytes());
+        }
+        let bounds = shared.expiry.bounds();
+        if bounds != self.told.expiry {
+            self.told.expiry = bounds;
+            self.links.tell_all(&Word::Expiry(bounds).bytes());
         }
         if is_time {
             let StatusSnapshot { epoch, records, records_per_second, phase, .. } = shared.status.snapshot();

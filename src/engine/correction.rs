@@ -7,6 +7,7 @@ use tillflow_dataflows::outputs::{RowBody, RowKey};
 use tillflow_dataflows::records::Millis;
 
 use super::documents::{Stamp, document, document_id};
+use super::expiry::has_left;
 use crate::document::{Collection, Document, Value};
 use crate::store::{Scanned, StoreError, StoreScan};
 use crate::views::ViewSet;
@@ -25,8 +26,8 @@ pub(super) struct Correction {
 type Expected = HashMap<(Collection, String), (RowKey, RowBody)>;
 
 /// Compares the documents of views with the rows in force. A document that is as it should be keeps its epoch; what
-/// differs, is missing or is too much is corrected with `stamp`. Documents of windows that are final and end at or before
-/// `expired` have left memory and stay; alerts are not looked at.
+/// differs, is missing or is too much is corrected with `stamp`. Windows that are final and end at or before `expired` have
+/// left memory, or a part of them has: their documents stay as they are. Alerts are not looked at.
 pub(super) fn correction(
     rows: RowsInForce,
     store: &mut dyn StoreScan,
@@ -53,17 +54,19 @@ pub(super) fn correction(
             let id = (found.collection, found.id.clone());
             match expected.remove_entry(&id) {
                 Some((id, row)) => {
-                    if !is_as_it_should_be(&found, &row, committed, views) {
+                    let has_left = has_left(&row.0, &row.1, expired);
+                    if !has_left && !is_as_it_should_be(&found, &row, committed, views) {
                         correction.upserts.extend(document(&row, stamp, views));
                     }
                     met.push((id, row));
                 }
-                None if has_left_memory(&found, expired) => {}
+                None if is_of_what_has_left(&found, expired) => {}
                 None => correction.deletes.push(id),
             }
         }
     })?;
-    correction.upserts.extend(expected.into_values().filter_map(|row| document(&row, stamp, views)));
+    let missing = expected.into_values().filter(|(key, body)| !has_left(key, body, expired));
+    correction.upserts.extend(missing.filter_map(|row| document(&row, stamp, views)));
     Ok(correction)
 }
 
@@ -71,7 +74,7 @@ fn is_alert(document: &Document) -> bool {
     document.collection == Collection::RealTimeMetrics && document.get("type") == Some(&Value::Text("alert".into()))
 }
 
-fn has_left_memory(document: &Document, expired: Option<Millis>) -> bool {
+fn is_of_what_has_left(document: &Document, expired: Option<Millis>) -> bool {
     let ends = match document.get("window_end") {
         Some(Value::Time(end)) => *end,
         _ => return false,

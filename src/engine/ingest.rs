@@ -8,8 +8,9 @@ use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
 use tillflow_dataflows::time::{Diff, Tick};
 
-use super::checkpoint::Restored;
+use super::checkpoint::{Restored, Shard};
 use super::fingerprint::LastRecord;
+use super::plan::Planned;
 use super::{EngineError, EngineOptions, now, shown};
 use crate::codec::{Decoder, Record};
 use crate::document::{Collection, Document, Fields, Value};
@@ -39,6 +40,10 @@ pub(super) struct Consumed {
     pub(super) next: i64,
     /// The fingerprint of the last record, if there was one.
     pub(super) crc: Option<u32>,
+    /// The partition clock, if there was a record.
+    pub(super) clock: Option<Option<Millis>>,
+    /// If it was the first record, and windows had left memory: what is dated before this is late.
+    pub(super) late_before: Option<Millis>,
     /// How many records had which outcome, by [`Outcome::ALL`]'s order.
     pub(super) outcomes: [u64; Outcome::ALL.len()],
     /// How many dead letters had which reason, by [`Reason::ALL`]'s order.
@@ -56,8 +61,15 @@ pub(super) struct Consumed {
 pub(super) enum Note {
     Consumed(Box<Consumed>),
     DeadLetter(Box<DeadLetter>),
+    /// Of the partitions that this worker begins from this tick on, what is dated before the instant is late.
+    Agreed {
+        worker: usize,
+        before: Millis,
+    },
     /// A raw_data document, from a process without a committer.
     Raw(Box<Document>),
+    /// A worker's part of a checkpoint, from such a process.
+    Shard(Box<Shard>),
 }
 
 /// The inputs of one worker's graph.
@@ -114,6 +126,7 @@ struct TickCounts {
     reasons: [u64; Reason::ALL.len()],
     next: Option<i64>,
     newest: Option<Millis>,
+    late_before: Option<Millis>,
     ages: [(i64, u64); AGE_CLASSES],
 }
 
@@ -123,13 +136,15 @@ impl TickCounts {
         reasons: [0; Reason::ALL.len()],
         next: None,
         newest: None,
+        late_before: None,
         ages: [(0, 0); AGE_CLASSES],
     };
 }
 
 /// One partition of this worker.
 struct Ingested {
-    assignment: Assignment,
+    /// Below `committed`, `raw_data` has been written by an earlier run.
+    planned: Planned,
     admission: Partition,
     last: LastRecord,
     /// The clock as the graph has it; the outer absence: the partition has given no record yet.
@@ -140,13 +155,14 @@ struct Ingested {
 }
 
 impl Ingested {
-    fn new(assignment: Assignment, settings: AdmissionSettings) -> Ingested {
+    fn new(planned: Planned, settings: AdmissionSettings) -> Ingested {
+        let Assignment { topic, partition, start } = planned.assignment;
         Ingested {
-            assignment,
-            admission: Partition::new(assignment.topic, assignment.partition, settings),
+            planned,
+            admission: Partition::new(topic, partition, settings),
             last: LastRecord::default(),
             clock: None,
-            next: assignment.start,
+            next: start,
             tick: TickCounts::EMPTY,
         }
     }
@@ -158,15 +174,11 @@ impl Ingested {
         settings: AdmissionSettings,
         inputs: &mut Inputs,
     ) -> Result<(), EngineError> {
-        self.admission = Partition::restore(saved, settings, &mut |fact| inputs.update(fact)).map_err(|error| {
-            EngineError::Refused(format!(
-                "the checkpoint cannot be read ({error}); it was made by another version: remove the state folder, and \
-                 everything is read again"
-            ))
-        })?;
+        self.admission = Partition::restore(saved, settings, &mut |fact| inputs.update(fact))
+            .map_err(|error| EngineError::unreadable_checkpoint(&error))?;
         if saved.has_given {
             self.clock = Some(saved.clock);
-            inputs.clocks.update((self.assignment.place(), saved.clock), 1);
+            inputs.clocks.update((self.planned.assignment.place(), saved.clock), 1);
         }
         Ok(())
     }
@@ -179,8 +191,8 @@ pub(super) struct Ingest {
     /// Those that a checkpoint knows and nobody reads any more.
     unread: Vec<Ingested>,
     admission: AdmissionSettings,
-    /// Below these offsets `raw_data` has been written by an earlier run.
-    committed: Vec<i64>,
+    /// What a partition that gives its first record now gives of windows before this is late: they may have left memory.
+    late_before: Option<Millis>,
     raw_data: bool,
     /// When the tick began, by this worker's clock.
     begun: Millis,
@@ -191,7 +203,7 @@ impl Ingest {
     /// keeps those of the checkpoint that are not read any more: what they gave stays.
     pub(super) fn new(
         options: &EngineOptions,
-        (assignments, committed): (&[Assignment], &[i64]),
+        partitions: &[Planned],
         leads: bool,
         restored: &mut Restored,
         inputs: &mut Inputs,
@@ -201,13 +213,13 @@ impl Ingest {
             partitions: Vec::new(),
             unread: Vec::new(),
             admission: options.admission,
-            committed: Vec::new(),
+            late_before: restored.expired,
             raw_data: options.raw_data,
             begun: now(),
         };
-        for (assignment, committed) in assignments.iter().zip(committed) {
-            ingest.add(*assignment, *committed);
-            let partition = ingest.partitions.last_mut().zip(restored.partitions.remove(&assignment.place()));
+        for planned in partitions {
+            ingest.add(*planned);
+            let partition = ingest.partitions.last_mut().zip(restored.partitions.remove(&planned.assignment.place()));
             if let Some((partition, saved)) = partition {
                 partition.restore(&saved, options.admission, inputs)?;
             }
@@ -215,7 +227,8 @@ impl Ingest {
         if leads {
             for saved in std::mem::take(&mut restored.unread) {
                 let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
-                let mut partition = Ingested::new(assignment, options.admission);
+                let planned = Planned { assignment, committed: 0, end: None, late_before: None };
+                let mut partition = Ingested::new(planned, options.admission);
                 partition.restore(&saved, options.admission, inputs)?;
                 ingest.unread.push(partition);
             }
@@ -224,9 +237,20 @@ impl Ingest {
     }
 
     /// Takes one more partition, which becomes the last.
-    pub(super) fn add(&mut self, assignment: Assignment, committed: i64) {
-        self.partitions.push(Ingested::new(assignment, self.admission));
-        self.committed.push(committed);
+    pub(super) fn add(&mut self, planned: Planned) {
+        self.partitions.push(Ingested::new(planned, self.admission));
+    }
+
+    /// Agrees that windows before an instant leave memory: what partitions that give their first record from now on give of
+    /// them is late. Refused unless the others, of which `is_empty` tells, are known to be empty.
+    pub(super) fn agree(&mut self, before: Millis, is_empty: impl Fn(usize) -> bool) -> bool {
+        let agrees =
+            || (0..).zip(&self.partitions).all(|(index, partition)| partition.admission.has_given() || is_empty(index));
+        let is_news = self.late_before < Some(before) && agrees();
+        if is_news {
+            self.late_before = Some(before);
+        }
+        is_news
     }
 
     /// What each partition remembers at this moment, between two ticks, and its next offset. One that is not read any
@@ -244,6 +268,8 @@ impl Ingest {
             start: assignment.start,
             next: assignment.start,
             crc: None,
+            clock: None,
+            late_before: None,
             outcomes: [0; Outcome::ALL.len()],
             reasons: [0; Reason::ALL.len()],
             newest: None,
@@ -262,8 +288,14 @@ impl Ingest {
         notes: &mut Vec<Note>,
     ) {
         let partition = &mut self.partitions[index];
-        let Assignment { topic, partition: number, .. } = partition.assignment;
+        let Planned { assignment: Assignment { topic, partition: number, .. }, committed, .. } = partition.planned;
         partition.last.remember(record);
+        if !partition.admission.has_given() {
+            let is_counted = record.offset < committed;
+            let late_before = if is_counted { partition.planned.late_before } else { self.late_before };
+            late_before.into_iter().for_each(|late_before| partition.admission.begin_at(late_before));
+            partition.tick.late_before = late_before.filter(|_| !is_counted);
+        }
         let mut detail = None;
         let mut event_time = None;
         let reading = match record.value {
@@ -310,7 +342,7 @@ impl Ingest {
             *sum += age;
             *count += 1;
         }
-        if self.raw_data && record.offset >= self.committed[index] {
+        if self.raw_data && record.offset >= committed {
             raw.push(raw_document(topic, number, record, decision, event_time));
         }
     }
@@ -318,7 +350,7 @@ impl Ingest {
     /// Closes the tick: gives the graph the clocks and counts that changed, and notes the offsets.
     pub(super) fn close_tick(&mut self, inputs: &mut Inputs, notes: &mut Vec<Note>) {
         for partition in &mut self.partitions {
-            let Assignment { topic, partition: number, start } = partition.assignment;
+            let Assignment { topic, partition: number, start } = partition.planned.assignment;
             let tick = std::mem::replace(&mut partition.tick, TickCounts::EMPTY);
             let Some(next) = tick.next else { continue };
             partition.next = next;
@@ -340,6 +372,8 @@ impl Ingest {
                 start,
                 next,
                 crc: Some(partition.last.crc()),
+                clock,
+                late_before: tick.late_before,
                 outcomes: tick.outcomes,
                 reasons: tick.reasons,
                 newest: tick.newest,

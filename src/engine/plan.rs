@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tillflow_dataflows::records::{Millis, Topic};
 
 use super::checkpoint::Folder;
@@ -14,14 +15,27 @@ use crate::configuration::Configuration;
 use crate::source::{Assignment, PartitionInfo};
 use crate::store::{Acceptance, Accepted, Fingerprints, Offsets, Origin, Progress};
 
+/// A partition as a run reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Planned {
+    pub(super) assignment: Assignment,
+    /// Below this offset records are committed already.
+    pub(super) committed: i64,
+    /// Where it ended when the run began, if that is known.
+    pub(super) end: Option<i64>,
+    /// If it has given a record that is committed: what it gives that is dated before this is late, because windows had
+    /// left memory when it began.
+    pub(super) late_before: Option<Millis>,
+}
+
 /// What to read, and what of it is committed already.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// Every partition and where it begins.
-    pub(super) assignments: Vec<Assignment>,
+    /// Every partition there is.
+    pub(super) partitions: Vec<Planned>,
     /// Whether records below `committed` must be read again before anything is written.
     pub(super) rebuild: bool,
-    /// The store's offsets; every partition of `assignments` has one.
+    /// The store's offsets; every partition of `partitions` has one.
     pub(super) committed: Offsets,
     /// The last counted records.
     pub(super) fingerprints: Fingerprints,
@@ -125,6 +139,10 @@ pub(super) fn plan(
                     origin.offsets.remove(&place);
                 }
             }
+            if !origin.offsets.get(&place).is_some_and(|begun| committed.get(&place).is_some_and(|next| begun < next)) {
+                // It is yet to give its first record.
+                origin.late_before.remove(&place);
+            }
         }
         origin.accepted.extend(accepted.iter().cloned());
     } else if let Some(acceptance) = circumstances.accepted.first() {
@@ -133,7 +151,7 @@ pub(super) fn plan(
         )));
     }
 
-    let mut assignments = Vec::new();
+    let mut planned = Vec::new();
     for (key, info) in &found {
         let begun = *origin.offsets.entry(*key).or_insert(info.low);
         let is_accepted = accepted.iter().any(|accepted| accepted.what.place() == *key);
@@ -144,15 +162,19 @@ pub(super) fn plan(
             Some(next) => next,
             None => begun,
         };
-        committed.entry(*key).or_insert(start);
-        assignments.push(Assignment { topic: key.0, partition: key.1, start });
+        planned.push(Planned {
+            assignment: Assignment { topic: key.0, partition: key.1, start },
+            committed: *committed.entry(*key).or_insert(start),
+            end: info.high,
+            late_before: origin.late_before.get(key).copied(),
+        });
     }
     origin.configuration = configuration.text();
     if origin.lineage.is_empty() {
         origin.lineage = lineage.to_owned();
     }
     Ok(Plan {
-        assignments,
+        partitions: planned,
         rebuild,
         fingerprints: fingerprint::counted(left.fingerprints.clone(), &committed),
         committed,

@@ -8,8 +8,8 @@ use tillflow_dataflows::time::Diff;
 use super::correction::RowsInForce;
 use super::drain::TickBatch;
 use super::ingest::Note;
+use super::plan::Planned;
 use super::{EngineError, shown};
-use crate::source::Assignment;
 use crate::store::Offsets;
 
 /// The state of a rebuild.
@@ -22,8 +22,8 @@ pub(super) struct Rebuild {
 
 impl Rebuild {
     /// A rebuild that reads from where each partition is assigned.
-    pub(super) fn new(assignments: &[Assignment]) -> Rebuild {
-        let offsets = assignments.iter().map(|it| ((it.topic, it.partition), it.start)).collect();
+    pub(super) fn new(partitions: &[Planned]) -> Rebuild {
+        let offsets = partitions.iter().map(|it| (it.assignment.place(), it.assignment.start)).collect();
         Rebuild { rows: RowsInForce::new(), offsets }
     }
 
@@ -90,10 +90,14 @@ mod tests {
     use tillflow_dataflows::records::Topic;
 
     use super::*;
+    use crate::source::Assignment;
 
     fn rebuild(next: [i64; 2], as_of: Option<Millis>) -> Rebuild {
-        let assignment = |partition| Assignment { topic: Topic::Sales, partition, start: 7 };
-        let mut rebuild = Rebuild::new(&[assignment(0), assignment(1)]);
+        let planned = |partition| {
+            let assignment = Assignment { topic: Topic::Sales, partition, start: 7 };
+            Planned { assignment, committed: 7, end: None, late_before: None }
+        };
+        let mut rebuild = Rebuild::new(&[planned(0), planned(1)]);
         rebuild.offsets.extend((0..).zip(next).map(|(partition, next)| ((Topic::Sales, partition), next)));
         rebuild.rows.extend(as_of.map(|as_of| (RowKey::AsOf, RowBody::Instant(as_of))));
         rebuild

@@ -7,7 +7,7 @@
 //! documents are what the function makes of the records below the committed offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,21 +16,17 @@ use tillflow_dataflows::outputs::{AlertKind, RollupKey, Row, RowBody, RowKey, St
 use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel, Topic};
 use tillflow_dataflows::time::{Diff, Granularity, Tick, Window};
 
-use super::alerts::{AlertBook, alert_id};
-use super::checkpoint::{CheckpointOptions, Schedule};
-use super::committer::Committer;
-use super::control::Told;
+use super::alerts::alert_id;
+use super::committer::{Beginning, Committer};
 use super::documents::{Stamp, document};
 use super::drain::TickBatch;
+use super::expiry::Expiring;
 use super::ingest::{Consumed, DeadLetter, Note, record_id};
-use super::plan::{Circumstances, Left};
-use super::state_sizes::Names;
-use super::watchdog::Pulse;
-use super::worker::{Channels, Gate, Pending, Shared};
-use super::{EngineError, EngineOptions, plan};
-use crate::configuration::Configuration;
+use super::plan::{Plan, Planned};
+use super::start::Start;
+use super::worker::{Channels, Gate, Shared};
+use super::{EngineError, EngineOptions, Run};
 use crate::document::{Collection, Document, Value};
-use crate::metrics::Metrics;
 use crate::source::{Assignment, PartitionInfo, Reader, Source, SourceError};
 use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Scanned, Store, StoreError, StoreScan};
 use crate::views::ViewSet;
@@ -267,38 +263,26 @@ fn trace(world: &mut World, mark: u64) {
 fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
     let dice = &shelf.0;
     let mut store: Box<dyn Store> = Box::new(store);
-    store.init()?;
-    let source = Simulated(Arc::clone(shelf));
-    let configuration = Configuration { source: source.identity(), timezone: "UTC".into(), ..Configuration::default() };
-    let (found, origin) = store.peek()?;
-    let mut partitions = source.discover()?;
-    let instance = format!("instance {}", lock(shelf).account.lives);
-    // No record is ever another one here: the log only grows.
-    let (others, fingerprints) = (BTreeSet::new(), Fingerprints::new());
-    let planned = |partitions: &[PartitionInfo], progress: &Progress, origin: Option<&Origin>| {
-        let left = Left { progress, origin, fingerprints: &fingerprints };
-        let circumstances = Circumstances {
-            partitions,
-            others: &others,
-            configuration: &configuration,
-            accepted: &[],
-            instance: &instance,
-            lineage: "simulated",
-            now: 0,
-        };
-        plan::plan(left, None, circumstances)
-    };
-    if let Some(found) = &found {
-        planned(&partitions, found, origin.as_ref())?;
-    }
-    let (progress, origin) = store.acquire(&instance)?;
-    if found.map(|found| found.offsets).unwrap_or_default() != progress.offsets {
-        partitions = source.discover()?;
-    }
-    let plan = planned(&partitions, &progress, origin.as_ref())?;
-    let alerts = AlertBook::load(store.alerts()?)?;
     let workers = 1 + dice.below(3) as usize;
-    let shared = Arc::new(shared(source, workers, plan.rebuild));
+    let options = EngineOptions {
+        workers,
+        tick: Duration::from_millis(1),
+        raw_data: true,
+        until_caught_up: true,
+        admission: AdmissionSettings { correction_window: 0, max_future: 0 },
+        timezone: chrono_tz::UTC,
+        instance: format!("instance {}", lock(shelf).account.lives),
+        views: ViewSet::default(),
+        checkpoints: None,
+        accepted: Vec::new(),
+    };
+    let source = Arc::new(Simulated(Arc::clone(shelf)));
+    let start = Start::of(&options, source.as_ref(), store.as_mut(), "simulated")?;
+    let Start { progress, plan, alerts, restored, .. } = start;
+    let run = Run::new(options, source);
+    let channels = Channels { batches: None, raw: None, shards: None };
+    let shared = Arc::new(Shared::new(&run, plan.partitions.clone(), Gate::new(workers, plan.rebuild), channels));
+    let expiring = Expiring::new(0, workers, &restored);
     let (batches, raw) = ticks(shelf, &shared, &plan, workers);
 
     crate::fault::set_limit("merge_rows", [1, 4, 16, 1_000][dice.below(4) as usize]);
@@ -312,12 +296,13 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
         let _ = raw_sent.send(documents);
     }
     drop((batches_sent, raw_sent));
-    let committer = Committer::new(store, progress, plan, alerts, Arc::clone(&shared));
+    let committer =
+        Committer::new(store, Beginning { progress, plan, alerts, expiring, shards: None }, Arc::clone(&shared));
     committer.run(&batches_waiting, &raw_waiting).map(|_| ())
 }
 
 /// What the workers send: first what is committed already, up to the gate, then the rest.
-fn ticks(shelf: &Shelf, shared: &Shared, plan: &plan::Plan, workers: usize) -> (Vec<TickBatch>, Vec<Vec<Document>>) {
+fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<TickBatch>, Vec<Vec<Document>>) {
     let dice = &shelf.0;
     let mut world = lock(shelf);
     // By tick: the records of each partition that a worker reads in it.
@@ -327,11 +312,8 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &plan::Plan, workers: usize) -> (
     if plan.rebuild {
         for worker in 0..workers {
             let mut tick = first + dice.below(3);
-            for (index, assignment) in
-                plan.assignments.iter().enumerate().filter(|(index, _)| index % workers == worker)
-            {
-                let committed = plan.committed[&(assignment.topic, assignment.partition)];
-                split(dice, &mut open, &mut tick, index, assignment.start..committed);
+            for (index, planned) in plan.partitions.iter().enumerate().filter(|(index, _)| index % workers == worker) {
+                split(dice, &mut open, &mut tick, index, planned.assignment.start..planned.committed);
             }
             if !(broken_off && worker == 0) {
                 shared.gate.arrive(tick);
@@ -342,11 +324,9 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &plan::Plan, workers: usize) -> (
     let mut greatest = open.keys().next_back().copied().unwrap_or(first);
     if let Some(last) = last {
         for worker in 0..workers {
-            for (index, assignment) in
-                plan.assignments.iter().enumerate().filter(|(index, _)| index % workers == worker)
-            {
+            for (index, planned) in plan.partitions.iter().enumerate().filter(|(index, _)| index % workers == worker) {
                 let mut tick = (last + 1).max(first) + dice.below(3);
-                let committed = plan.committed[&(assignment.topic, assignment.partition)];
+                let committed = planned.committed;
                 let end = world.log[index].len() as i64;
                 // Stopped before it has read everything, or not.
                 let end = if world.quiet {
@@ -367,8 +347,7 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &plan::Plan, workers: usize) -> (
         let before = state.rows();
         let (mut notes, mut documents) = (Vec::new(), Vec::new());
         for (index, range) in parts {
-            let assignment = plan.assignments[index];
-            let committed = plan.committed[&(assignment.topic, assignment.partition)];
+            let Planned { assignment, committed, .. } = plan.partitions[index];
             for offset in range.clone() {
                 let record = world.log[index][offset as usize];
                 state.take(assignment.partition, record);
@@ -397,6 +376,8 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &plan::Plan, workers: usize) -> (
                 start: assignment.start,
                 next: range.end,
                 crc: None,
+                clock: None,
+                late_before: None,
                 outcomes,
                 reasons: [0; Reason::ALL.len()],
                 newest: None,
@@ -430,43 +411,6 @@ fn split(
         open.entry(*tick).or_default().push((index, at..end));
         at = end;
         *tick += 1 + dice.below(2);
-    }
-}
-
-fn shared(source: Simulated, workers: usize, rebuild: bool) -> Shared {
-    let options = EngineOptions {
-        workers,
-        tick: Duration::from_millis(1),
-        raw_data: true,
-        until_caught_up: true,
-        admission: AdmissionSettings { correction_window: 0, max_future: 0 },
-        timezone: chrono_tz::UTC,
-        instance: "simulated".into(),
-        views: ViewSet::default(),
-        checkpoints: None,
-        accepted: Vec::new(),
-    };
-    Shared {
-        assembly: options.assembly(),
-        options,
-        operators: Arc::new(Names::new()),
-        source: Arc::new(source),
-        assignments: Vec::new(),
-        committed: Vec::new(),
-        ends: Vec::new(),
-        gate: Gate::new(workers, rebuild),
-        pending: Pending::default(),
-        pulse: Arc::new(Pulse::new(workers)),
-        told: Told::default(),
-        restored: Mutex::default(),
-        schedule: Arc::new(Schedule::new(CheckpointOptions::INTERVAL, workers)),
-        written: Arc::default(),
-        channels: Mutex::new(Channels { batches: None, raw: None, shards: None }),
-        status: Arc::default(),
-        metrics: Arc::new(Metrics::default()),
-        stop: Arc::new(AtomicBool::new(false)),
-        failed: AtomicBool::new(false),
-        error: Mutex::default(),
     }
 }
 

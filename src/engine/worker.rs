@@ -16,12 +16,14 @@ use timely::dataflow::operators::probe::Handle;
 use timely::dataflow::{InputHandle, Scope};
 use timely::worker::Worker;
 
-use super::checkpoint::{Restored, Saving, Schedule, Shard, Written};
+use super::checkpoint::{CheckpointOptions, Restored, Saving, Schedule, Shard, Written};
 use super::control::Told;
 use super::drain::{TickBatch, drain};
+use super::expiry::{Bounds, Expiry};
 use super::ingest::{Ingest, Inputs, Note};
+use super::plan::Planned;
 use super::watchdog::Pulse;
-use super::{EngineError, EngineOptions, now, state_sizes};
+use super::{EngineError, EngineOptions, Run, now, state_sizes};
 use crate::document::Document;
 use crate::metrics::Metrics;
 use crate::source::{Assignment, PartitionInfo, Reader, Source};
@@ -54,9 +56,6 @@ const ROWS_PENDING: usize = 400_000;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
 pub(super) const RAW_BATCHES: usize = 16;
-
-/// A checkpoint that took longer is not made again when a run is stopped.
-const LAST_CHECKPOINT_MAX: Duration = Duration::from_secs(2);
 
 /// Bytes of a checkpoint after which the graph gets to work.
 const RESTORE_STEP: usize = 4 << 20;
@@ -155,11 +154,8 @@ pub(super) struct Shared {
     pub(super) assembly: assembly::Settings,
     pub(super) operators: Arc<state_sizes::Names>,
     pub(super) source: Arc<dyn Source>,
-    pub(super) assignments: Vec<Assignment>,
-    /// By assignment: below this offset records are committed already.
-    pub(super) committed: Vec<i64>,
-    /// By assignment: where the partition ended when the run began, if that is known.
-    pub(super) ends: Vec<Option<i64>>,
+    /// Of all processes.
+    pub(super) partitions: Vec<Planned>,
     pub(super) gate: Gate,
     pub(super) pending: Pending,
     /// What shows that the run moves.
@@ -169,8 +165,11 @@ pub(super) struct Shared {
     pub(super) channels: Mutex<Channels>,
     /// What a checkpoint gave; taken by the workers.
     pub(super) restored: Mutex<Restored>,
+    /// Whether checkpoints are made.
+    pub(super) checkpoints: bool,
     pub(super) schedule: Arc<Schedule>,
     pub(super) written: Arc<Written>,
+    pub(super) expiry: Expiry,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
     /// Asked from outside: stop reading, commit what was read.
@@ -188,6 +187,33 @@ pub(super) struct Channels {
 }
 
 impl Shared {
+    /// That of a run of one process without checkpoints.
+    pub(super) fn new(run: &Run, partitions: Vec<Planned>, gate: Gate, channels: Channels) -> Shared {
+        let Run { options, source, status, metrics, stop } = run;
+        Shared {
+            options: options.clone(),
+            assembly: options.assembly(),
+            operators: Arc::new(state_sizes::names(options.assembly())),
+            source: Arc::clone(source),
+            partitions,
+            gate,
+            pending: Pending::default(),
+            pulse: Arc::new(Pulse::new(options.workers)),
+            told: Told::default(),
+            channels: Mutex::new(channels),
+            restored: Mutex::default(),
+            checkpoints: false,
+            schedule: Arc::new(Schedule::new(CheckpointOptions::INTERVAL, options.workers, 0)),
+            written: Arc::default(),
+            expiry: Expiry::default(),
+            status: Arc::clone(status),
+            metrics: Arc::clone(metrics),
+            stop: Arc::clone(stop),
+            failed: AtomicBool::new(false),
+            error: Mutex::default(),
+        }
+    }
+
     fn shards(&self) -> Option<Sender<Shard>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).shards.clone()
     }
@@ -279,10 +305,8 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     }
 
     let mine = |index: &usize| index % worker.peers() == worker.index();
-    let indexes: Vec<usize> = (0..shared.assignments.len()).filter(mine).collect();
-    let assignments: Vec<Assignment> = indexes.iter().map(|index| shared.assignments[*index]).collect();
-    let committed: Vec<i64> = indexes.iter().map(|index| shared.committed[*index]).collect();
-    let ends: Vec<Option<i64>> = indexes.iter().map(|index| shared.ends[*index]).collect();
+    let partitions: Vec<Planned> = (0..shared.partitions.len()).filter(mine).map(|it| shared.partitions[it]).collect();
+    let assignments: Vec<Assignment> = partitions.iter().map(|planned| planned.assignment).collect();
     let reader = match shared.source.open(&assignments) {
         Ok(reader) => reader,
         Err(error) => {
@@ -291,10 +315,10 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
             return;
         }
     };
-    let ingest = {
+    let (ingest, expired) = {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
         let leads = worker.index() == 0;
-        Ingest::new(&shared.options, (&assignments, &committed), leads, &mut restored, &mut inputs)
+        (Ingest::new(&shared.options, &partitions, leads, &mut restored, &mut inputs), restored.expired)
     };
     let ingest = match ingest {
         Ok(ingest) => ingest,
@@ -309,9 +333,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         shared: Arc::clone(shared),
         reader,
         ingest,
-        assignments,
-        committed,
-        ends,
+        partitions,
         added: 0,
         inputs,
         notes_input,
@@ -319,7 +341,9 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         raw_waiting: None,
         probe: probe.clone(),
         index: worker.index(),
-        saving: Saving::new(state, Arc::clone(&shared.schedule), shared.shards()),
+        saving: Saving::new(state, expired, Arc::clone(&shared.schedule), shared.checkpoints),
+        shards: shared.shards(),
+        shard: None,
         gate_told: worker.index() != 0,
         over: false,
         batches: told,
@@ -340,12 +364,7 @@ fn restore(worker: &mut Worker, shared: &Shared, state: &mut State, probe: &Hand
     // No tick, but it shows that something moves.
     let mut restored = 1;
     while let Some(chunk) = shared.restored.lock().unwrap_or_else(PoisonError::into_inner).chunks.pop() {
-        state.restore(&chunk).map_err(|error| {
-            EngineError::Refused(format!(
-                "the checkpoint cannot be read ({error}); it was made by another version: remove the state folder, and \
-                 everything is read again"
-            ))
-        })?;
+        state.restore(&chunk).map_err(|error| EngineError::unreadable_checkpoint(&error))?;
         since += chunk.bytes.len();
         // What is restored is not to wait in queues.
         if since > RESTORE_STEP {
@@ -383,10 +402,7 @@ struct Reading {
     shared: Arc<Shared>,
     reader: Box<dyn Reader>,
     ingest: Ingest,
-    assignments: Vec<Assignment>,
-    committed: Vec<i64>,
-    /// Of the partitions that were there at the start.
-    ends: Vec<Option<i64>>,
+    partitions: Vec<Planned>,
     /// How many partitions that came later have been looked at.
     added: usize,
     inputs: Inputs,
@@ -397,6 +413,10 @@ struct Reading {
     probe: Handle<Tick>,
     /// The state of this worker's graph.
     saving: Saving,
+    /// What writes checkpoints, if it is in this process.
+    shards: Option<Sender<Shard>>,
+    /// If it is not, a part of a checkpoint that waits for the end of a tick.
+    shard: Option<Box<Shard>>,
     /// Whether the committer knows that everything committed has been read again, or hears it from another worker.
     gate_told: bool,
     /// Whether this worker reads nothing any more.
@@ -425,6 +445,7 @@ impl Reading {
             let waiting = !rebuilding && self.shared.gate.opened().is_none_or(|last| tick <= last);
             if !rebuilding && !waiting {
                 self.take_up_added(worker, &mut notes)?;
+                self.let_windows_go(&mut notes);
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
                 let throttled = self.over || waiting || !self.send_raw() || self.is_full() || self.is_ahead(tick);
@@ -437,7 +458,7 @@ impl Reading {
                         records
                     }
                 };
-                self.saving.work(&self.probe);
+                self.save();
                 self.tell_of_the_gate();
                 let left = ends.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -455,6 +476,7 @@ impl Reading {
             self.serve(worker)?;
             crate::fault::point("worker.tick");
             self.ingest.close_tick(&mut self.inputs, &mut notes);
+            notes.extend(self.shard.take().map(Note::Shard));
             for note in notes {
                 self.notes_input.send((tick, note));
             }
@@ -477,7 +499,7 @@ impl Reading {
             if self.over {
                 // Nothing else takes time now.
                 worker.step_or_park(Some(NAP));
-                self.saving.work(&self.probe);
+                self.save();
             }
             let mut next = self.shared.tick_now().max(tick + 1);
             if let Some(last) = self.shared.gate.opened() {
@@ -515,15 +537,35 @@ impl Reading {
     /// saves the next start from reading anything again. That is not worth a stop that takes too long. Until then its
     /// ticks go on: others may be reading.
     fn may_end(&mut self) -> bool {
-        let is_quick = || self.shared.schedule.took().is_none_or(|took| took < LAST_CHECKPOINT_MAX);
-        if !self.saving.is_on() || !(self.shared.options.until_caught_up || is_quick()) {
+        let Shared { schedule, options, .. } = self.shared.as_ref();
+        if !self.saving.is_on() {
+            return true;
+        }
+        let leads = self.shards.is_some();
+        let ends_with_one = match schedule.is_decided_to_end_with_one() {
+            None if leads || options.until_caught_up => schedule.ends_with_one(options.until_caught_up),
+            // Process 0 will say.
+            None => true,
+            Some(decided) => decided,
+        };
+        if !ends_with_one {
             return true;
         }
         if !self.over {
             self.over = true;
-            self.shared.schedule.end();
+            schedule.end(1);
         }
-        self.saving.has_made_the_last()
+        self.shard.is_none() && self.saving.has_made_the_last()
+    }
+
+    /// Does this worker's part in checkpoints.
+    fn save(&mut self) {
+        let Some(shard) = self.saving.work(&self.probe) else { return };
+        match &self.shards {
+            // A writer that has ended has said why.
+            Some(shards) => drop(shards.send(shard)),
+            None => self.shard = Some(Box::new(shard)),
+        }
     }
 
     /// Takes up those of the partitions that came since the start that are this worker's. All of it is in the notes of
@@ -537,13 +579,29 @@ impl Reading {
             let PartitionInfo { topic, partition, low: start, .. } = info;
             let assignment = Assignment { topic, partition, start };
             self.reader.add(assignment)?;
-            self.ingest.add(assignment, start);
-            self.assignments.push(assignment);
-            self.committed.push(start);
+            // It was not there when the run began, so nobody who waits for what was there waits for it.
+            let planned = Planned { assignment, committed: start, end: Some(start), late_before: None };
+            self.ingest.add(planned);
+            self.partitions.push(planned);
             notes.push(self.ingest.begin(assignment));
             tracing::info!(topic = topic.name(), partition, offset = start, "a new partition is read from now on");
         }
         Ok(())
+    }
+
+    /// Does this worker's part in letting final windows go: agrees to what is offered, and executes what is decided.
+    fn let_windows_go(&mut self, notes: &mut Vec<Note>) {
+        let Bounds { offered, decided } = self.shared.expiry.bounds();
+        if let Some(before) = offered
+            && self.ingest.agree(before, |index| self.reader.position(index).at_end)
+        {
+            notes.push(Note::Agreed { worker: self.index, before });
+        }
+        if let Some((before, settled)) = decided
+            && self.saving.expire(before, settled)
+        {
+            self.shared.metrics.expired(before);
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -565,13 +623,13 @@ impl Reading {
         rebuilding: bool,
         notes: &mut Vec<Note>,
     ) -> Result<(usize, usize), EngineError> {
-        let partitions = self.assignments.len();
+        let partitions = self.partitions.len();
         let Some(share) = budget.min(self.slice).checked_div(partitions) else { return Ok((0, 0)) };
         let mut raw = Vec::new();
         let (mut total, mut bytes) = (0, 0);
         for turn in 0..partitions {
             let index = (self.first + turn) % partitions;
-            let until = if rebuilding { self.committed[index] } else { i64::MAX };
+            let until = if rebuilding { self.partitions[index].committed } else { i64::MAX };
             let (ingest, inputs) = (&mut self.ingest, &mut self.inputs);
             total += self.reader.poll(index, share.max(1), until, &mut |record| {
                 bytes += record.value.map_or(0, <[u8]>::len);
@@ -621,16 +679,16 @@ impl Reading {
     }
 
     fn has_reached_committed(&self) -> bool {
-        self.committed.iter().enumerate().all(|(index, committed)| {
+        self.partitions.iter().enumerate().all(|(index, planned)| {
             let position = self.reader.position(index);
-            position.next >= *committed || position.at_end
+            position.next >= planned.committed || position.at_end
         })
     }
 
     fn has_read_everything(&self) -> bool {
-        self.ends.iter().enumerate().all(|(index, end)| {
+        self.partitions.iter().enumerate().all(|(index, planned)| {
             let position = self.reader.position(index);
-            position.at_end || end.is_some_and(|end| position.next >= end)
+            position.at_end || planned.end.is_some_and(|end| position.next >= end)
         })
     }
 
@@ -643,10 +701,10 @@ impl Reading {
         self.served = Instant::now();
         state_sizes::flush(worker);
         let positions: Vec<PartitionStatus> = self
-            .assignments
+            .partitions
             .iter()
             .enumerate()
-            .map(|(index, assignment)| {
+            .map(|(index, Planned { assignment, .. })| {
                 let position = self.reader.position(index);
                 PartitionStatus {
                     topic: assignment.topic,

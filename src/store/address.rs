@@ -45,6 +45,9 @@ pub struct StoreOptions {
     pub report: Report,
     /// Use guarded writes even where the server offers transactions, as on a standalone server.
     pub guarded_writes: bool,
+    /// SQLite: whether a commit is there as a whole or not at all, and stays when the power fails. Without it a crash can
+    /// damage the file: for measuring what it costs, and nothing else.
+    pub journal: bool,
 }
 
 impl StoreOptions {
@@ -56,7 +59,13 @@ impl StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { raw_ttl: None, timeout: StoreOptions::TIMEOUT, report: Arc::new(|_| ()), guarded_writes: false }
+        StoreOptions {
+            raw_ttl: None,
+            timeout: StoreOptions::TIMEOUT,
+            report: Arc::new(|_| ()),
+            guarded_writes: false,
+            journal: true,
+        }
     }
 }
 

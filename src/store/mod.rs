@@ -67,6 +67,8 @@ pub struct Origin {
     pub lineage: String,
     /// What was accepted as lost, in the order of time.
     pub accepted: Vec<Accepted>,
+    /// Of partitions whose first record came when windows had left memory: their records dated before this are late.
+    pub late_before: BTreeMap<(Topic, i32), Millis>,
 }
 
 /// Everything that one epoch changes. Writing it twice is the same as writing it once.

@@ -106,6 +106,9 @@ pub(super) fn origin_document(origin: &Origin) -> Document {
         });
         fields.push(("accepted".into(), Value::List(accepted.collect())));
     }
+    if !origin.late_before.is_empty() {
+        fields.push(("late_before_ms".into(), by_partition(&origin.late_before, |before| Value::Int(*before))));
+    }
     Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields }
 }
 
@@ -127,7 +130,12 @@ pub(super) fn origin_from(document: &Document) -> Result<Origin, StoreError> {
         None => Vec::new(),
         Some(_) => return Err(unreadable(document, "accepted")),
     };
-    Ok(Origin { offsets: offsets_from(document)?, configuration: configuration.clone(), lineage, accepted })
+    let late_before = match document.get("late_before_ms") {
+        Some(_) => numbers_by_partition(document, "late_before_ms")?,
+        None => BTreeMap::new(),
+    };
+    let offsets = offsets_from(document)?;
+    Ok(Origin { offsets, configuration: configuration.clone(), lineage, accepted, late_before })
 }
 
 fn accepted_from(value: &Value) -> Option<Accepted> {
@@ -172,8 +180,12 @@ pub(super) fn offsets_to_value(offsets: &Offsets) -> Value {
 }
 
 fn offsets_from(document: &Document) -> Result<Offsets, StoreError> {
-    read_by_partition(document, "offsets", |value| match value {
-        Value::Int(next) => Some(*next),
+    numbers_by_partition(document, "offsets")
+}
+
+fn numbers_by_partition(document: &Document, field: &str) -> Result<BTreeMap<(Topic, i32), i64>, StoreError> {
+    read_by_partition(document, field, |value| match value {
+        Value::Int(number) => Some(*number),
         _ => None,
     })
 }
@@ -265,6 +277,7 @@ mod tests {
         let origin = Origin {
             lineage: "0f".into(),
             accepted: vec![accepted(loss, 1_700_000_000_123), accepted(gone, 1_700_000_000_124)],
+            late_before: BTreeMap::from([((Topic::Sales, 12), 1_700_000_000_000), ((Topic::UserActivity, 2), 0)]),
             ..older.clone()
         };
         for origin in [older, origin] {

@@ -113,7 +113,15 @@ impl Partition {
         }
     }
 
-    /// The greatest event time of an accepted or correcting record so far.
+    /// Begins when windows before `late_before` had left the memory of the run that counted its first record: what is
+    /// dated before it is late.
+    pub(super) fn begin_at(&mut self, late_before: Millis) {
+        if self.topic != Topic::Inventory {
+            self.clock = Some(late_before.saturating_add(self.windows.correction_window));
+        }
+    }
+
+    /// The greatest event time of an accepted or correcting record so far, or what it began with.
     pub(super) fn clock(&self) -> Option<Millis> {
         self.clock
     }

@@ -181,7 +181,7 @@ pub fn verify(
     let records = spans.iter().map(|span| (span.until - span.start).unsigned_abs()).sum();
     watcher.begin(records);
 
-    let mut recomputation = Recomputation::new(&spans, options, &maintained, json_kept);
+    let mut recomputation = Recomputation::new(&spans, &origin, options, &maintained, json_kept);
     recomputation.run(input.as_mut(), store, &mut comparison, &mut raw_check, watcher)?;
     recomputation.close(&progress, &mut comparison);
     comparison.judge_the_rest(&maintained.passed_over);
@@ -347,14 +347,16 @@ struct Recomputation {
 impl Recomputation {
     fn new(
         spans: &[Span],
+        origin: &Origin,
         options: &VerifyOptions<'_>,
         maintained: &Maintained,
         json_kept: fn(&str) -> String,
     ) -> Recomputation {
-        let lane = |span: &Span| Lane {
-            span: *span,
-            admission: Partition::new(span.topic, span.partition, options.windows),
-            is_over: false,
+        let lane = |span: &Span| {
+            let mut admission = Partition::new(span.topic, span.partition, options.windows);
+            let late_before = origin.late_before.get(&(span.topic, span.partition));
+            late_before.into_iter().for_each(|late_before| admission.begin_at(*late_before));
+            Lane { span: *span, admission, is_over: false }
         };
         Recomputation {
             lanes: spans.iter().map(lane).collect(),

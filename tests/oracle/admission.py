@@ -43,6 +43,9 @@ class Partition:
         self.number = number
         self.settings = settings
         self.clock = None
+        late_before = settings.late_before.get((topic, number))
+        if late_before is not None and topic != "inventory":
+            self.clock = late_before + settings.correction_window_ms
         self.rows = {}  # in force: serial -> Row; for inventory (product, warehouse) -> Row
         self.known = {}  # sales: transaction_id -> serial of its current row
         self._serial = 0

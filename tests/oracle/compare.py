@@ -80,6 +80,19 @@ def read_progress(store):
     return None
 
 
+def read_late_before(store):
+    """What `origin` says of partitions that began when windows had left memory."""
+    for document in store.documents("pipeline_state"):
+        if document.get("_id") == "origin":
+            partitions = document.get("late_before_ms") or {}
+            return {
+                (topic, int(number)): late_before
+                for topic, numbers in partitions.items()
+                for number, late_before in numbers.items()
+            }
+    return {}
+
+
 def shown(value):
     text = repr(value)
     return text if len(text) <= 200 else text[:200] + f"… ({len(text)} characters)"
@@ -381,6 +394,7 @@ def _compare(options, settings, names, store, out):
         records = partitions.get((topic, number), [])
         if offset and options.source != "kafka" and (not records or records[-1][0] != offset - 1):
             report.differs("progress.offsets", f"{topic} {number}: {offset} is not one after any record of the source")
+    settings.late_before = read_late_before(store)
     result = oracle.compute(partitions, settings, names)
     if (progress.as_of or None) != result.as_of:
         report.differs("progress.as_of", f"expected {result.as_of}, found {progress.as_of}")

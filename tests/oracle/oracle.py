@@ -41,6 +41,8 @@ class Settings:
     correction_window_ms: int = 48 * HOUR
     max_future_ms: int = 10 * MINUTE
     timezone: Optional[str] = None
+    # (topic, partition) -> milliseconds: its first record came when windows before had left memory; what is older is late
+    late_before: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.zone = zone_of(self.timezone)

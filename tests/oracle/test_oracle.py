@@ -134,6 +134,12 @@ class Outcomes(unittest.TestCase):
         self.assertEqual(outcomes("sales", *values, settings=short), ["accepted", "late"])
         self.assertEqual(outcomes("sales", (TEN - 1, None, sale()), settings=short), ["quarantined"])
 
+    def test_what_had_left_memory_when_a_partition_began_is_late(self):
+        begun = Settings(correction_window_ms=1000, late_before={("sales", 0): TEN, ("inventory", 0): TEN})
+        values = sale(timestamp=TEN - 1), sale(timestamp=TEN), sale(timestamp=TEN + 1), sale(timestamp=TEN - 1)
+        self.assertEqual(outcomes("sales", *values, settings=begun), ["late", "accepted", "correction", "late"])
+        self.assertEqual(outcomes("inventory", stock(timestamp=TEN - 1), settings=begun), ["accepted"])
+
     def test_every_record_has_one_outcome(self):
         records = hostile.history(11, 3000)
         result = compute(as_partitions(records))

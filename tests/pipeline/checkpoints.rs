@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tillflow_dataflows::records::Topic;
 
+use crate::cluster;
 use crate::refusals::refused;
 use crate::support::SOON;
 use crate::support::oracle::{assert_equal, documents};
@@ -30,15 +31,19 @@ fn shards(store: &Store) -> Vec<Vec<PathBuf>> {
     checkpoints.map(|folder| entries(folder).into_iter().filter(is_shard).collect()).collect()
 }
 
-/// Whatever numbers of workers save and restore.
+/// Whatever numbers of processes and workers save and restore.
 fn goes_on(store: &Store, name: &str) {
     let topics = Topics::named(name);
     let history = Hostile { seed: 41, count: 3_000 };
     let mut sent = 0;
-    let parts = [(0.0, 0.3, 2), (0.3, 0.6, 1), (0.6, 0.8, 3), (0.8, 1.0, 2)];
-    for (turn, (first, last, workers)) in parts.into_iter().enumerate() {
+    let parts = [(0.0, 0.3, 1, 2), (0.3, 0.5, 2, 1), (0.5, 0.7, 2, 2), (0.7, 0.9, 1, 3), (0.9, 1.0, 1, 1)];
+    for (turn, (first, last, processes, workers)) in parts.into_iter().enumerate() {
         sent += topics.send(history, first, last);
-        let ended = store.catch_up(&topics, &format!("--workers {workers}"));
+        let flags = format!("--workers {workers}");
+        let ended = match processes {
+            1 => store.catch_up(&topics, &flags),
+            _ => cluster::catch_up(store, &topics, processes, &flags),
+        };
         assert_eq!(went_on(&ended), turn > 0, "{ended:?}");
         assert_eq!(counted(&store.progress().expect("progress")), sent);
         assert_equal(&topics, store, "--complete");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::cluster::{assert_lost, free_hosts, process, wait_all};
 use crate::support::oracle::assert_equal;
-use crate::support::program::{Running, write};
+use crate::support::program::{Ended, Running, write};
 use crate::support::world::{Hostile, Store, Topics, counted};
 use crate::support::{SOON, wait_for};
 
@@ -24,11 +24,14 @@ fn start(store: &Store, topics: &Topics, processes: usize, flags: &str) -> Vec<R
     (0..processes).map(|index| process(store.run(topics, flags), &hosts, index)).collect()
 }
 
-fn catch_up(store: &Store, topics: &Topics, processes: usize, flags: &str) {
+/// Lets so many processes read everything there is, and returns what process 0 said.
+pub fn catch_up(store: &Store, topics: &Topics, processes: usize, flags: &str) -> Ended {
     let flags = format!("{flags} --until-caught-up");
-    for ended in wait_all(start(store, topics, processes, &flags), 2 * SOON) {
+    let mut all = wait_all(start(store, topics, processes, &flags), 2 * SOON);
+    for ended in &all {
         assert_eq!(ended.code, Some(0), "{ended:?}");
     }
+    all.swap_remove(0)
 }
 
 /// Waits until a cluster has committed more than `before` records.
@@ -41,7 +44,7 @@ fn wait_for_commits(store: &Store, running: &mut [Running], before: i64) {
     });
 }
 
-/// Two shapes of cluster, the second of which reads again what the first has committed.
+/// Two shapes of cluster, the second of which goes on from what the first has committed.
 fn equal(store: &Store, name: &str, count: u32) {
     let topics = Topics::named(name);
     let history = Hostile { seed: 41, count };

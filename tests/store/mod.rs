@@ -1,6 +1,7 @@
 //! What every store must do, whatever keeps its documents: run against SQLite in `store_sqlite.rs` and against a
 //! MongoDB server in `store_mongodb.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tillflow::document::{Collection, Document, Fields, Value};
@@ -439,6 +440,7 @@ pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {
             begun: 0,
             by: "a".into(),
         }],
+        late_before: BTreeMap::from([((Topic::UserActivity, 1), AT - next)]),
     };
     let mut first = commit(1, Vec::new());
     first.origin = Some(origin(4));

@@ -105,7 +105,22 @@ impl Partition {
         Partition { number, settings, has_given: false, clock: None, memory }
     }
 
-    /// The greatest event time of an accepted or correcting record so far.
+    /// Begins where the windows before `late_before` have left memory: what is dated before it is late. To be called
+    /// before the first record. Stock levels are never late.
+    pub fn begin_at(&mut self, late_before: Millis) {
+        if !matches!(self.memory, Memory::Inventory(_)) {
+            // The clock of a partition that has given what makes all earlier records late. It moves no `as_of`: what has
+            // left memory was final, so every other clock was as far.
+            self.clock = Some(late_before.saturating_add(self.settings.correction_window));
+        }
+    }
+
+    /// Whether it has given a record, whatever became of it.
+    pub fn has_given(&self) -> bool {
+        self.has_given
+    }
+
+    /// The greatest event time of an accepted or correcting record so far, or what it began with.
     pub fn clock(&self) -> Option<Millis> {
         self.clock
     }

@@ -72,6 +72,29 @@ fn the_same_row_again_is_a_duplicate_and_another_one_a_correction() {
 }
 
 #[test]
+fn what_belongs_to_windows_that_left_memory_before_the_first_record_is_late() {
+    let at = |timestamp| Reading::Sale(sale("a", timestamp, 1));
+    let mut log = Log::new(Topic::Sales);
+    log.partition.begin_at(START);
+    assert!(!log.partition.has_given());
+    assert_eq!(log.partition.clock(), Some(START + SETTINGS.correction_window));
+    assert_eq!(log.admit(at(START - 1)), Outcome::Late);
+    assert_eq!(log.admit(at(START)), Outcome::Accepted);
+    assert_eq!(log.admit(at(START + 1)), Outcome::Correction);
+    // It is no later than it began, until the partition's own clock has come as far.
+    let clock = START + SETTINGS.correction_window;
+    assert_eq!(log.partition.clock(), Some(clock));
+    assert_eq!(log.admit(at(clock + 1)), Outcome::Correction);
+    assert_eq!(log.partition.clock(), Some(clock + 1));
+    assert_eq!(log.admit(at(START)), Outcome::Late);
+
+    let mut stock = Log::new(Topic::Inventory);
+    stock.partition.begin_at(START);
+    assert_eq!(stock.partition.clock(), None);
+    assert_eq!(stock.admit(Reading::StockLevel(level("w", START - 1, 7))), Outcome::Accepted);
+}
+
+#[test]
 fn a_cancelled_transaction_is_known_no_more() {
     let mut log = Log::new(Topic::Sales);
     log.admit(Reading::Sale(sale("a", START, 1)));

@@ -215,7 +215,7 @@ impl<F: Follower> Cut for Followed<F> {
         writer.finish();
     }
 
-    fn expire(&mut self, before: Millis, _complete: Tick) -> usize {
+    fn expire(&mut self, before: Millis) -> usize {
         self.follower.borrow_mut().expire(before)
     }
 }

@@ -48,18 +48,26 @@ pub struct History {
     partition: i32,
     settings: AdmissionSettings,
     entries: Vec<Entry>,
+    /// What is dated before this is late, whatever was given: its windows had left memory at the first record.
+    late_before: Option<Millis>,
     /// Where in `entries` each transaction_id or product_id is spoken of.
     mentions: BTreeMap<Vec<u8>, Vec<usize>>,
 }
 
 impl History {
-    /// That of a partition which has given no record.
-    pub fn new(topic: Topic, partition: i32, settings: AdmissionSettings) -> History {
-        History { topic, partition, settings, entries: Vec::new(), mentions: BTreeMap::new() }
+    /// That of a partition which has given no record. What is dated before `late_before`, if there is such an instant, is
+    /// late.
+    pub fn new(topic: Topic, partition: i32, settings: AdmissionSettings, late_before: Option<Millis>) -> History {
+        History { topic, partition, settings, entries: Vec::new(), late_before, mentions: BTreeMap::new() }
     }
 
-    /// The greatest event time of an accepted or correcting record so far.
+    /// The greatest event time of an accepted or correcting record so far; at least where nothing earlier can come.
     pub fn clock(&self) -> Option<Millis> {
+        let least = self.late_before.filter(|_| self.topic != Topic::Inventory);
+        self.greatest().max(least.map(|least| least + self.settings.correction_window))
+    }
+
+    fn greatest(&self) -> Option<Millis> {
         let last = self.entries.last()?;
         match (last.decision.outcome, event_time(&last.record.given)) {
             (Outcome::Accepted | Outcome::Correction, Some(at)) => Some(last.clock.map_or(at, |clock| clock.max(at))),

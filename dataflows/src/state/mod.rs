@@ -27,11 +27,11 @@ use timely::dataflow::Scope;
 use timely::scheduling::Activator;
 
 use crate::records::Millis;
-use crate::time::Tick;
+use crate::time::{DAY, Granularity, Tick};
 
 pub use self::chunk::{Chunk, ChunkError, ChunkWriter, read_chunk};
 
-use self::trace::{Buckets, Keys, Session};
+use self::trace::{Entries, Session};
 
 /// One collection of the cut.
 pub(crate) trait Cut {
@@ -50,9 +50,9 @@ pub(crate) trait Cut {
     /// Gives its contents as of `tick`, which is complete and not given up.
     fn save(&mut self, tick: Tick, give: &mut dyn FnMut(Chunk));
 
-    /// Takes out what belongs to windows that end at or before `before`, at the open tick; everything below `complete`
-    /// is complete. Returns how many entries.
-    fn expire(&mut self, before: Millis, complete: Tick) -> usize;
+    /// Takes out what belongs to windows that end at or before `before`, at the open tick; everything that ever changes
+    /// them is complete. Returns how many entries.
+    fn expire(&mut self, before: Millis) -> usize;
 }
 
 /// Up to which tick followers go on, while a checkpoint is being made.
@@ -137,15 +137,17 @@ impl State {
     }
 
     /// Takes out, at the open tick, what belongs to windows that end at or before `before`: a whole day's start, so
-    /// that no window is cut in two. Nothing may come for these windows any more. Returns how many entries; none while
-    /// the last expiry is not complete, because it would be repeated.
-    pub fn expire(&mut self, before: Millis) -> usize {
-        let complete = self.compacted;
-        if self.hold.get().is_some() || self.expired.is_some_and(|expired| complete <= expired) {
-            return 0;
+    /// that no window is cut in two. Nothing may come for these windows after the tick `settled`, at which the last of
+    /// them is final, and nothing that is live may be made of them: see [`expirable`].
+    ///
+    /// Returns how many entries; nothing while it has to wait: for a hold, for `settled` to be complete on this worker, or
+    /// for the last expiry to be complete, which would be repeated.
+    pub fn expire(&mut self, before: Millis, settled: Tick) -> Option<usize> {
+        if self.hold.get().is_some() || self.compacted <= settled.max(self.expired.unwrap_or(0)) {
+            return None;
         }
         self.expired = Some(self.open);
-        self.cuts.iter_mut().map(|cut| cut.expire(before, complete)).sum()
+        Some(self.cuts.iter_mut().map(|cut| cut.expire(before)).sum())
     }
 
     /// Makes a cut of what is arranged by key alone: `arrange` is given what is to be arranged beside the collection.
@@ -179,7 +181,14 @@ impl State {
     {
         let (session, restored) = session(collection.scope());
         let arranged = arrange(collection.concat(restored));
-        let keys = Keys { name: name.to_owned(), session, trace: arranged.trace.clone(), ends, ours: Box::new(ours) };
+        let keys = Entries {
+            name: name.to_owned(),
+            session,
+            trace: arranged.trace.clone(),
+            entry: |key, ()| key,
+            ends,
+            ours: Box::new(ours),
+        };
         self.cuts.push(Box::new(keys));
         arranged
     }
@@ -201,8 +210,15 @@ impl State {
     {
         let (session, restored) = session(collection.scope());
         let arranged = arrange(collection.concat(restored));
-        let buckets = Buckets { name: name.to_owned(), session, trace: arranged.trace.clone(), ends };
-        self.cuts.push(Box::new(buckets));
+        let values = Entries {
+            name: name.to_owned(),
+            session,
+            trace: arranged.trace.clone(),
+            entry: |key, value| (key, value),
+            ends,
+            ours: Box::new(|_| true),
+        };
+        self.cuts.push(Box::new(values));
         arranged
     }
 
@@ -216,6 +232,24 @@ impl State {
         self.waiting.push(activator);
         self.cuts.push(Box::new(follower));
     }
+}
+
+/// Before which instant windows may leave memory, as they end: they are final, and nothing that is live reaches back to
+/// them. A whole day's start. `clocks` are those of the partitions of `sales` and `user_activity` that have given a record;
+/// nothing may leave while one of them has none.
+pub fn expirable(
+    clocks: impl IntoIterator<Item = Option<Millis>>,
+    as_of: Option<Millis>,
+    correction_window: Millis,
+) -> Option<Millis> {
+    let least = clocks.into_iter().try_fold(None, |least: Option<Millis>, clock| {
+        let clock = clock?;
+        Some(Some(least.map_or(clock, |least| least.min(clock))))
+    });
+    let is_final = least??.checked_sub(correction_window)?;
+    // Of the rollups, the metrics of the last 24 hours are made of them.
+    let is_past = as_of?.checked_sub(DAY)?;
+    Some(Granularity::Day.start(is_final.min(is_past)))
 }
 
 /// An input for what is restored and what expires.

@@ -1,12 +1,10 @@
 //! Cuts that are arrangements: their contents are read off the trace.
 
-use differential_dataflow::ExchangeData;
 use differential_dataflow::difference::Abelian;
 use differential_dataflow::input::InputSession;
-use differential_dataflow::operators::arrange::TraceAgent;
-use differential_dataflow::trace::cursor::cursor_list;
-use differential_dataflow::trace::implementations::{KeySpine, ValSpine};
-use differential_dataflow::trace::{Cursor, TraceReader};
+use differential_dataflow::trace::cursor::{BatchCursor, cursor_list};
+use differential_dataflow::trace::{Cursor, Navigable, TraceReader};
+use differential_dataflow::{Data, ExchangeData};
 use timely::progress::Antichain;
 
 use super::Cut;
@@ -24,103 +22,39 @@ fn batches<Tr: TraceReader<Time = Tick>>(trace: &mut Tr) -> Vec<Tr::Batch> {
     trace.batches_through(upper.borrow()).expect("a trace ends where it says")
 }
 
-/// Gives up what came before `tick`.
-fn compact<Tr: TraceReader<Time = Tick>>(trace: &mut Tr, tick: Tick) {
-    let tick = Antichain::from_elem(tick);
-    trace.set_logical_compaction(tick.borrow());
-    trace.set_physical_compaction(tick.borrow());
-}
-
-/// Whether an update at `at` counts as of `tick`, or at any time.
-fn counts(at: Tick, tick: Option<Tick>) -> bool {
-    tick.is_none_or(|tick| at <= tick)
-}
-
-/// An arrangement by key.
-pub(super) struct Keys<K: ExchangeData, R: ExchangeData + Abelian> {
+/// An arrangement of keys and values; of keys alone, where the value is `()`.
+pub(super) struct Entries<K, V, R, Tr, D>
+where
+    D: Data,
+    R: ExchangeData + Abelian,
+{
     pub(super) name: String,
-    pub(super) session: Session<K, R>,
-    pub(super) trace: TraceAgent<KeySpine<K, Tick, R>>,
+    pub(super) session: Session<D, R>,
+    pub(super) trace: Tr,
+    /// A key and a value as the collection has them that is arranged.
+    pub(super) entry: fn(K, V) -> D,
     pub(super) ends: Option<fn(&K) -> Millis>,
     pub(super) ours: Box<dyn Fn(&K) -> bool>,
 }
 
-impl<K: ExchangeData, R: ExchangeData + Abelian> Keys<K, R> {
-    fn each(&mut self, tick: Option<Tick>, give: &mut dyn FnMut(&K, R)) {
-        let (mut cursor, storage) = cursor_list(batches(&mut self.trace));
-        while let Some(key) = cursor.get_key(&storage) {
-            let mut sums = R::zero();
-            cursor.map_times(&storage, |at, change| {
-                if counts(*at, tick) {
-                    sums.plus_equals(change);
-                }
-            });
-            if !sums.is_zero() && (self.ours)(key) {
-                give(key, sums);
-            }
-            cursor.step_key(&storage);
-        }
-    }
-}
-
-impl<K: ExchangeData, R: ExchangeData + Abelian> Cut for Keys<K, R> {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn restore(&mut self, chunk: &Chunk) -> Result<(), ChunkError> {
-        read_chunk(chunk, &mut |(key, sums)| self.session.update(key, sums))
-    }
-
-    fn advance_to(&mut self, tick: Tick) {
-        self.session.advance_to(tick);
-        self.session.flush();
-    }
-
-    fn compact(&mut self, tick: Tick) {
-        compact(&mut self.trace, tick);
-    }
-
-    fn save(&mut self, tick: Tick, give: &mut dyn FnMut(Chunk)) {
-        let name = self.name.clone();
-        let mut writer = ChunkWriter::new(&name, give);
-        self.each(Some(tick), &mut |key, sums| writer.write(&(key, sums)));
-        writer.finish();
-    }
-
-    fn expire(&mut self, before: Millis, complete: Tick) -> usize {
-        let Some(ends) = self.ends else { return 0 };
-        let mut dead = Vec::new();
-        self.each(complete.checked_sub(1), &mut |key, sums| {
-            if ends(key) <= before {
-                dead.push((key.clone(), sums));
-            }
-        });
-        let count = dead.len();
-        for (key, mut sums) in dead {
-            sums.negate();
-            self.session.update(key, sums);
-        }
-        count
-    }
-}
-
-/// An arrangement by key and value.
-pub(super) struct Buckets<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> {
-    pub(super) name: String,
-    pub(super) session: Session<(K, V), R>,
-    pub(super) trace: TraceAgent<ValSpine<K, V, Tick, R>>,
-    pub(super) ends: Option<fn(&K) -> Millis>,
-}
-
-impl<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> Buckets<K, V, R> {
+impl<K, V, R, Tr, D> Entries<K, V, R, Tr, D>
+where
+    K: ExchangeData,
+    V: ExchangeData,
+    R: ExchangeData + Abelian,
+    D: Data,
+    Tr: TraceReader<Time = Tick, Batch: Navigable>,
+    for<'a> BatchCursor<Tr>: Cursor<Key<'a> = &'a K, Val<'a> = &'a V, TimeGat<'a> = &'a Tick, DiffGat<'a> = &'a R>,
+{
+    /// Gives the entries of those keys that are wanted, with their sums up to `tick`, or with everything that is there.
     fn each(&mut self, tick: Option<Tick>, wanted: impl Fn(&K) -> bool, give: &mut dyn FnMut(&K, &V, R)) {
         let (mut cursor, storage) = cursor_list(batches(&mut self.trace));
         while let Some(key) = cursor.get_key(&storage) {
-            while let Some(value) = cursor.get_val(&storage).filter(|_| wanted(key)) {
+            let is_wanted = (self.ours)(key) && wanted(key);
+            while let Some(value) = cursor.get_val(&storage).filter(|_| is_wanted) {
                 let mut sums = R::zero();
                 cursor.map_times(&storage, |at, change| {
-                    if counts(*at, tick) {
+                    if tick.is_none_or(|tick| *at <= tick) {
                         sums.plus_equals(change);
                     }
                 });
@@ -134,13 +68,21 @@ impl<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> Buckets<K, V, 
     }
 }
 
-impl<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> Cut for Buckets<K, V, R> {
+impl<K, V, R, Tr, D> Cut for Entries<K, V, R, Tr, D>
+where
+    K: ExchangeData,
+    V: ExchangeData,
+    R: ExchangeData + Abelian,
+    D: Data,
+    Tr: TraceReader<Time = Tick, Batch: Navigable>,
+    for<'a> BatchCursor<Tr>: Cursor<Key<'a> = &'a K, Val<'a> = &'a V, TimeGat<'a> = &'a Tick, DiffGat<'a> = &'a R>,
+{
     fn name(&self) -> &str {
         &self.name
     }
 
     fn restore(&mut self, chunk: &Chunk) -> Result<(), ChunkError> {
-        read_chunk(chunk, &mut |(bucket, sums)| self.session.update(bucket, sums))
+        read_chunk(chunk, &mut |((key, value), sums)| self.session.update((self.entry)(key, value), sums))
     }
 
     fn advance_to(&mut self, tick: Tick) {
@@ -149,7 +91,9 @@ impl<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> Cut for Bucket
     }
 
     fn compact(&mut self, tick: Tick) {
-        compact(&mut self.trace, tick);
+        let tick = Antichain::from_elem(tick);
+        self.trace.set_logical_compaction(tick.borrow());
+        self.trace.set_physical_compaction(tick.borrow());
     }
 
     fn save(&mut self, tick: Tick, give: &mut dyn FnMut(Chunk)) {
@@ -159,15 +103,17 @@ impl<K: ExchangeData, V: ExchangeData, R: ExchangeData + Abelian> Cut for Bucket
         writer.finish();
     }
 
-    fn expire(&mut self, before: Millis, complete: Tick) -> usize {
+    fn expire(&mut self, before: Millis) -> usize {
         let Some(ends) = self.ends else { return 0 };
         let mut dead = Vec::new();
-        let give = &mut |key: &K, value: &V, sums: R| dead.push(((key.clone(), value.clone()), sums));
-        self.each(complete.checked_sub(1), |key| ends(key) <= before, give);
+        let give = &mut |key: &K, value: &V, sums: R| dead.push((key.clone(), value.clone(), sums));
+        // Nothing of these windows changes any more. A tick that was given up may look like any up to the one that was not,
+        // so no tick says what is older.
+        self.each(None, |key| ends(key) <= before, give);
         let count = dead.len();
-        for (bucket, mut sums) in dead {
+        for (key, value, mut sums) in dead {
             sums.negate();
-            self.session.update(bucket, sums);
+            self.session.update((self.entry)(key, value), sums);
         }
         count
     }

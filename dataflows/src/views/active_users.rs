@@ -7,7 +7,7 @@
 //! Granularities: hour, day. Key: none. Units: users. A window without activity has no row.
 //! State: one entry per user and hour, one per user and day (a day's users are the distinct users of its hours,
 //! so a user's every further hour costs the day one count), and one per row in `user_rollups`. Bound: users x hours and days
-//! in which they did something; they stay.
+//! in which they did something, until these are final and a day old.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::operators::ThresholdTotal;

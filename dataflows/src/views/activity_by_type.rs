@@ -7,7 +7,7 @@
 //!
 //! Granularities: minute, hour, day. Key: activity_type, an unknown one under its own name.
 //! Units: events; 1/10,000 of the currency. State: one entry per row, in the arrangement `activity_rollups`. Bound:
-//! windows x types; they stay, as their documents do.
+//! windows x types, until they are final and a day old.
 
 use crate::cells::ActivityCells;
 use crate::measures::ActivityMeasures;

@@ -13,7 +13,8 @@
 //! `sales_total`.
 //! State: [`Users`], a number per user and day, one sale per user, and for users whose first sale can still be taken
 //! back every sale they have, because any of them may turn out to be the first; one entry per row in
-//! `customer_rollups`. Bound: users x days on which they bought, which stay, and the sales of a correction window.
+//! `customer_rollups`. Bound: users, users x days on which they bought until these are final and a day old, and the
+//! sales of a correction window.
 
 use std::collections::BTreeMap;
 

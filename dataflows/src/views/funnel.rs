@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Granularities: hour, day, of the session's first event. Key: none. Units: sessions.
-//! State: none of its own (one entry per row in `visit_rollups`). Bound: windows with visits; they stay.
+//! State: none of its own (one entry per row in `visit_rollups`). Bound: windows with visits, until
+//! they are final and a day old.
 
 use differential_dataflow::VecCollection;
 

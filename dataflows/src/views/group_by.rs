@@ -6,7 +6,7 @@
 //!
 //! Granularities, key and units: as the file says. State: one entry per row, in an arrangement of the added views; for
 //! each least, greatest and distinct number [`Values`], one entry per row and different value. Bound:
-//! documents, and their different values; they stay.
+//! documents, and their different values, until they are final and a day old; those over `inventory` never are.
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@
 //!
 //! Granularity: day. Key: product_id. Units: events; pieces; 1/10,000 of the currency.
 //! The join is a sum: either side adds its part to the same row. State: one entry per row in `interest_rollups`.
-//! Bound: days x products; they stay.
+//! Bound: days x products, until they are final and a day old.
 
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::Multiply;

@@ -8,8 +8,8 @@
 //!
 //! Granularities: minute, hour, day. Key: none. Units: pieces and 1/10,000 of the currency.
 //! A window without rows has no row here; revenue may be zero or negative where there are returns.
-//! State: one entry per row, in the arrangement `sales_rollups`. Bound: windows x keys with sales; they stay, as
-//! their documents do.
+//! State: one entry per row, in the arrangement `sales_rollups`. Bound: windows x keys with sales,
+//! until they are final and a day old.
 
 use crate::cells::SalesCells;
 use crate::outputs::View;

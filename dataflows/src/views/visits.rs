@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Key: session_id and UTC day; a session ends at midnight. Units: events, milliseconds. State: one entry per event of a
-//! session, and one per session. Bound: all accepted activities; they stay, because the first of them dates the session.
-//! Two sessions never become one: the id and the day tell them apart. An event that comes late belongs to its session
+//! session, and one per session. Bound: all accepted activities of days that are not final and a day old: any of them may turn
+//! out to be the first, which dates the session. Two sessions never become one: the id and the day tell them apart. An event that comes late belongs to its session
 //! whatever came before it, so it may move the session to an earlier hour, and the session leaves the later one.
 
 use differential_dataflow::VecCollection;

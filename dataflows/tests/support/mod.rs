@@ -41,6 +41,24 @@ pub struct Plan {
     pub partitions: Vec<(Topic, i32)>,
     /// In the order of each partition's offsets; a partition's ticks do not fall.
     pub records: Vec<Timed>,
+    /// Whether what is final and not live leaves memory.
+    pub expires: bool,
+}
+
+/// What may leave memory when, and what is late because it may have.
+#[derive(Clone, Debug, Default)]
+pub struct Expiry {
+    /// Windows that end at or before the instant may leave after the tick.
+    pub bounds: BTreeMap<Tick, Millis>,
+    /// By their place in [`Plan::partitions`], those whose first record came later.
+    pub late_before: BTreeMap<usize, Millis>,
+}
+
+impl Expiry {
+    /// The bound in force when `tick` is open.
+    pub fn before(&self, tick: Tick) -> Option<(Tick, Millis)> {
+        self.bounds.range(..tick).next_back().map(|(tick, bound)| (*tick, *bound))
+    }
 }
 
 /// A record, where it comes from and when it is read.
@@ -80,6 +98,7 @@ pub struct Cut {
     pub from: Option<Saved>,
     /// The tick that is saved.
     pub at: Option<Tick>,
+    pub expiry: Expiry,
 }
 
 /// What came of a run.
@@ -152,6 +171,12 @@ pub struct Owned {
 impl Owned {
     pub fn new(id: (Topic, i32), settings: AdmissionSettings) -> Owned {
         Owned { id, admission: Partition::new(id.0, id.1, settings), told: None }
+    }
+
+    /// One that gives its first record when windows have left memory.
+    pub fn begin_at(mut self, late_before: Option<&Millis>) -> Owned {
+        late_before.into_iter().for_each(|late_before| self.admission.begin_at(*late_before));
+        self
     }
 
     /// One that goes on where another was saved.
@@ -296,6 +321,7 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
     let mut owned: BTreeMap<usize, Owned> = BTreeMap::new();
     let mut decisions: BTreeMap<usize, Vec<Decision>> = BTreeMap::new();
     let mut saved = Saved::default();
+    let mut expired = None;
     if let Some(from) = &cut.from {
         for (_, chunk) in from.chunks.iter().enumerate().filter(|(index, _)| is_mine(index)) {
             state.restore(chunk).expect("the same graph");
@@ -323,10 +349,17 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
             worker.step();
             first_open.get().into_iter().for_each(|tick| state.compact(tick));
         }
+        if let Some((settled, before)) = first_open.get().and_then(|open| cut.expiry.before(open))
+            && expired.is_none_or(|expired| expired < before)
+            && state.expire(before, settled).is_some()
+        {
+            expired = Some(before);
+        }
         for timed in records {
-            let partition = owned
-                .entry(timed.partition)
-                .or_insert_with(|| Owned::new(plan.partitions[timed.partition], plan.settings));
+            let partition = owned.entry(timed.partition).or_insert_with(|| {
+                let late_before = cut.expiry.late_before.get(&timed.partition);
+                Owned::new(plan.partitions[timed.partition], plan.settings).begin_at(late_before)
+            });
             let decision = partition.take(&timed.record, &mut sessions);
             decisions.entry(timed.partition).or_default().push(decision);
         }

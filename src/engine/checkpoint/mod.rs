@@ -21,11 +21,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tillflow_dataflows::admission::SavedPartition;
-use tillflow_dataflows::records::Topic;
+use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::state::Chunk;
 
+use super::plan::Planned;
+
 pub(super) use self::folder::{Folder, Found, Owner};
-pub(super) use self::schedule::Schedule;
+pub(super) use self::schedule::{Asked, Schedule};
 pub(super) use self::shard::{Saving, Shard};
 pub(super) use self::writer::{Writer, Written};
 
@@ -52,4 +54,43 @@ pub(super) struct Restored {
     pub(super) partitions: BTreeMap<(Topic, i32), SavedPartition>,
     /// That of partitions which are not read any more: what they gave stays.
     pub(super) unread: Vec<SavedPartition>,
+    /// Windows that end at or before this instant may lack in it.
+    pub(super) expired: Option<Millis>,
+}
+
+impl Restored {
+    /// Takes out what belongs to other processes: by process, what there is of the partitions that its workers read.
+    /// What there is of the graph's state stays, and finds its way through the graph.
+    pub(super) fn split_off(
+        &mut self,
+        workers: usize,
+        processes: usize,
+        partitions: &[Planned],
+    ) -> Vec<Vec<SavedPartition>> {
+        let mut elsewhere = vec![Vec::new(); processes];
+        for (index, planned) in partitions.iter().enumerate() {
+            let process = index % (workers * processes) / workers;
+            if process > 0 {
+                elsewhere[process].extend(self.partitions.remove(&planned.assignment.place()));
+            }
+        }
+        elsewhere
+    }
+
+    /// What the shards of a checkpoint give a run that reads some of its partitions.
+    pub(super) fn of(shards: Vec<Shard>, is_read: impl Fn((Topic, i32)) -> bool) -> Restored {
+        let mut restored = Restored::default();
+        for Shard { partitions, chunks, expired, .. } in shards {
+            restored.chunks.extend(chunks);
+            restored.expired = restored.expired.max(expired);
+            for (saved, _) in partitions {
+                let place = (saved.topic, saved.number);
+                match is_read(place) {
+                    true => drop(restored.partitions.insert(place, saved)),
+                    false => restored.unread.push(saved),
+                }
+            }
+        }
+        restored
+    }
 }

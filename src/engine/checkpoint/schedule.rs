@@ -1,9 +1,10 @@
-//! When a checkpoint is made, and of which tick: what the workers of a process agree on.
+//! When a checkpoint is made, and of which tick: what the workers of all processes agree on.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tillflow_dataflows::time::Tick;
 
 /// Making checkpoints takes at most one part in so many of the time.
@@ -12,21 +13,38 @@ const SHARE: usize = 20;
 /// After a checkpoint that came to nothing.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A checkpoint that took longer is not made again when a run is stopped.
+const LAST_MAX: Duration = Duration::from_secs(2);
+
+/// A checkpoint that is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::engine) struct Asked {
+    tick: Tick,
+    /// Whether nothing is read after it.
+    is_last: bool,
+}
+
 /// What the workers agree on. A worker's tick is its own; a checkpoint is of a tick that none of them has closed yet.
+///
+/// Worker 0 asks for it. In other processes the same is said by what process 0 tells.
 #[derive(Debug)]
 pub(in crate::engine) struct Schedule {
     interval: Duration,
+    /// Of all processes.
     workers: usize,
-    /// The tick that is to be saved; 0 while none is.
-    wanted: AtomicU64,
-    /// The greatest tick that a worker has opened.
+    /// Ticks that pass until other processes hear what they are asked for.
+    under_way: u64,
+    asked: Mutex<Option<Asked>>,
+    /// The greatest tick that a worker here has opened.
     newest: AtomicU64,
     /// When the next one may be asked for, and how long the last one took.
     times: Mutex<Times>,
     /// Workers that read nothing any more.
     ended: AtomicUsize,
-    /// The tick of the last checkpoint; 0 before it is asked for.
-    last: AtomicU64,
+    /// Whether there is a checkpoint when nothing is read any more.
+    ends_with_one: OnceLock<bool>,
+    /// The last tick that was abandoned here.
+    abandoned: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -37,16 +55,19 @@ struct Times {
 }
 
 impl Schedule {
-    pub(in crate::engine) fn new(interval: Duration, workers: usize) -> Schedule {
+    /// For so many workers of all processes, which hear of a checkpoint within `under_way` ticks.
+    pub(in crate::engine) fn new(interval: Duration, workers: usize, under_way: u64) -> Schedule {
         let now = Instant::now();
         Schedule {
             interval,
             workers,
-            wanted: AtomicU64::new(0),
+            under_way,
+            asked: Mutex::new(None),
             newest: AtomicU64::new(0),
             times: Mutex::new(Times { due: now + interval, asked: now, took: None }),
             ended: AtomicUsize::new(0),
-            last: AtomicU64::new(0),
+            ends_with_one: OnceLock::new(),
+            abandoned: AtomicU64::new(0),
         }
     }
 
@@ -63,31 +84,51 @@ impl Schedule {
     /// says so and the checkpoint is abandoned.
     pub(super) fn ask_if_due(&self, next: Tick) {
         let mut times = self.times();
-        let all_ended = self.ended.load(Ordering::SeqCst) == self.workers;
-        let is_time = if all_ended { self.last().is_none() } else { Instant::now() >= times.due };
-        if self.wanted.load(Ordering::SeqCst) != 0 || !is_time {
-            return;
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_last = self.ended.load(Ordering::SeqCst) == self.workers;
+        let is_time = match *asked {
+            Some(_) => false,
+            None => is_last || Instant::now() >= times.due,
+        };
+        if is_time {
+            times.asked = Instant::now();
+            let tick = self.newest.load(Ordering::SeqCst).max(next) + 2 + self.under_way;
+            *asked = Some(Asked { tick, is_last });
         }
-        times.asked = Instant::now();
-        let tick = self.newest.load(Ordering::SeqCst).max(next) + 2;
-        if all_ended {
-            self.last.store(tick, Ordering::SeqCst);
-        }
-        self.wanted.store(tick, Ordering::SeqCst);
+    }
+
+    /// What is asked for.
+    pub(in crate::engine) fn asked(&self) -> Option<Asked> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What process 0 asks for.
+    pub(in crate::engine) fn is_told(&self, asked: Option<Asked>) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 
     /// The tick that is to be saved.
     pub(super) fn wanted(&self) -> Option<Tick> {
-        Some(self.wanted.load(Ordering::SeqCst)).filter(|tick| *tick != 0)
+        self.asked().map(|asked| asked.tick)
     }
 
     /// The checkpoint of `tick` comes to nothing.
-    pub(super) fn abandon(&self, tick: Tick) {
+    pub(in crate::engine) fn abandon(&self, tick: Tick) {
         let mut times = self.times();
-        if self.wanted.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+        self.abandoned.store(tick, Ordering::SeqCst);
+        if self.forget(tick) {
             times.due = Instant::now() + AGAIN;
-            let _ = self.last.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst);
         }
+    }
+
+    /// The last tick that was abandoned here.
+    pub(in crate::engine) fn abandoned(&self) -> Option<Tick> {
+        Some(self.abandoned.load(Ordering::SeqCst)).filter(|tick| *tick != 0)
+    }
+
+    fn forget(&self, tick: Tick) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.take_if(|asked| asked.tick == tick).is_some()
     }
 
     /// The checkpoint of `tick` is written, or could not be. Returns how long it took.
@@ -97,22 +138,99 @@ impl Schedule {
         times.took = Some(took);
         let share = u32::try_from(crate::fault::limit("checkpoint_share", SHARE)).unwrap_or(u32::MAX);
         times.due = Instant::now() + self.interval.max(took.saturating_mul(share));
-        let _ = self.wanted.compare_exchange(tick, 0, Ordering::SeqCst, Ordering::SeqCst);
+        // The last one stays asked for: workers end when they have made it.
+        if self.asked().is_some_and(|asked| !asked.is_last) {
+            self.forget(tick);
+        }
         took
     }
 
-    /// A worker reads nothing any more. When none does, one last checkpoint is made.
-    pub(in crate::engine) fn end(&self) {
-        self.ended.fetch_add(1, Ordering::SeqCst);
+    /// Whether there is a checkpoint when nothing is read any more: the next start then need not read anything again. A
+    /// stop is not held up by one that would take long. Decided once.
+    pub(in crate::engine) fn ends_with_one(&self, until_caught_up: bool) -> bool {
+        let is_quick = || self.times().took.is_none_or(|took| took < LAST_MAX);
+        *self.ends_with_one.get_or_init(|| until_caught_up || is_quick())
+    }
+
+    /// The same, if it is decided.
+    pub(in crate::engine) fn is_decided_to_end_with_one(&self) -> Option<bool> {
+        self.ends_with_one.get().copied()
+    }
+
+    /// Process 0 has decided.
+    pub(in crate::engine) fn decide_to_end_with_one(&self, ends_with_one: bool) {
+        let _ = self.ends_with_one.set(ends_with_one);
+    }
+
+    /// Some workers read nothing any more. When none does, one last checkpoint is asked for.
+    pub(in crate::engine) fn end(&self, workers: usize) {
+        self.ended.fetch_add(workers, Ordering::SeqCst);
+    }
+
+    /// How many workers read nothing any more.
+    pub(in crate::engine) fn ended(&self) -> usize {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// The tick of the last checkpoint.
     pub(super) fn last(&self) -> Option<Tick> {
-        Some(self.last.load(Ordering::SeqCst)).filter(|tick| *tick != 0)
+        self.asked().filter(|asked| asked.is_last).map(|asked| asked.tick)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(workers: usize) -> Schedule {
+        Schedule::new(Duration::ZERO, workers, 0)
     }
 
-    /// How long the last checkpoint took.
-    pub(in crate::engine) fn took(&self) -> Option<Duration> {
-        self.times().took
+    #[test]
+    fn one_at_a_time_and_of_a_tick_to_come() {
+        let schedule = schedule(2);
+        schedule.opening(9);
+        schedule.ask_if_due(5);
+        let asked = schedule.asked().expect("it is due");
+        assert_eq!(asked, Asked { tick: 11, is_last: false });
+        schedule.ask_if_due(20);
+        assert_eq!(schedule.asked(), Some(asked));
+        schedule.finished(11);
+        assert_eq!(schedule.asked(), None);
+    }
+
+    #[test]
+    fn what_is_abandoned_is_asked_for_again() {
+        let schedule = schedule(1);
+        schedule.ask_if_due(1);
+        schedule.abandon(7);
+        assert_eq!(schedule.wanted(), Some(3), "another one");
+        schedule.abandon(3);
+        assert_eq!((schedule.wanted(), schedule.abandoned()), (None, Some(3)));
+        schedule.ask_if_due(5);
+        assert_eq!(schedule.wanted(), None, "not at once");
+        schedule.end(1);
+        schedule.ask_if_due(5);
+        assert_eq!(schedule.last(), Some(7));
+        // Whoever has not seen it yet still sees it.
+        schedule.finished(7);
+        schedule.ask_if_due(9);
+        assert_eq!(schedule.last(), Some(7));
+    }
+
+    #[test]
+    fn whether_a_stop_waits_for_a_checkpoint_is_decided_once() {
+        let undecided = schedule(2);
+        assert!(undecided.ends_with_one(false));
+        undecided.times().took = Some(LAST_MAX);
+        assert!(undecided.ends_with_one(false));
+        let slow = schedule(2);
+        slow.times().took = Some(LAST_MAX);
+        assert!(!slow.ends_with_one(false));
+        assert!(!slow.ends_with_one(true));
+        let told = schedule(2);
+        assert_eq!(told.is_decided_to_end_with_one(), None);
+        told.decide_to_end_with_one(false);
+        assert!(!told.ends_with_one(true));
     }
 }

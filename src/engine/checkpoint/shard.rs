@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use tillflow_dataflows::admission::SavedPartition;
+use tillflow_dataflows::records::Millis;
 use tillflow_dataflows::state::{Chunk, State};
 use tillflow_dataflows::time::Tick;
 use timely::dataflow::operators::probe::Handle;
 
 use super::schedule::Schedule;
+use crate::engine::shown;
 
 /// A worker's share of the state as of a tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::engine) struct Shard {
     pub(super) tick: Tick,
+    /// Windows that end at or before this instant may lack in its share.
+    pub(in crate::engine) expired: Option<Millis>,
     /// Its partitions, and the next offset of each.
     pub(in crate::engine) partitions: Vec<(SavedPartition, Option<i64>)>,
     /// Its share of the graph's state.
@@ -46,16 +49,39 @@ struct Making {
 pub(in crate::engine) struct Saving {
     pub(in crate::engine) state: State,
     schedule: Arc<Schedule>,
-    /// Absent where no checkpoints are made.
-    shards: Option<Sender<Shard>>,
+    /// Whether checkpoints are made.
+    is_on: bool,
     making: Option<Making>,
     /// The tick of the shard that was made last.
     made: Option<Tick>,
+    /// Windows that end at or before this instant may lack in the state.
+    expired: Option<Millis>,
+    /// What has expired in this run.
+    let_go: Option<Millis>,
 }
 
 impl Saving {
-    pub(in crate::engine) fn new(state: State, schedule: Arc<Schedule>, shards: Option<Sender<Shard>>) -> Saving {
-        Saving { state, schedule, shards, making: None, made: None }
+    /// Of a state that may lack windows which end at or before `expired`.
+    pub(in crate::engine) fn new(
+        state: State,
+        expired: Option<Millis>,
+        schedule: Arc<Schedule>,
+        is_on: bool,
+    ) -> Saving {
+        Saving { state, schedule, is_on, making: None, made: None, expired, let_go: None }
+    }
+
+    /// Lets go, at the open tick, of windows that end at or before `before`, as [`State::expire`] does: now, which is told
+    /// by `true`, or, if it has to wait, when it is called again.
+    pub(in crate::engine) fn expire(&mut self, before: Millis, settled: Tick) -> bool {
+        if self.let_go >= Some(before) {
+            return false;
+        }
+        let Some(entries) = self.state.expire(before, settled) else { return false };
+        self.let_go = Some(before);
+        self.expired = self.expired.max(self.let_go);
+        tracing::debug!(entries, before = shown(self.let_go), "final windows have left memory");
+        true
     }
 
     /// To be called between two ticks of this worker, before the second is opened. `partitions` gives what admission
@@ -66,7 +92,7 @@ impl Saving {
         leads: bool,
         partitions: impl FnOnce() -> Vec<(SavedPartition, Option<i64>)>,
     ) {
-        if self.shards.is_none() {
+        if !self.is_on {
             return;
         }
         self.schedule.opening(next);
@@ -88,7 +114,8 @@ impl Saving {
 
     fn begin(&mut self, tick: Tick, partitions: Vec<(SavedPartition, Option<i64>)>) {
         self.state.hold(tick);
-        self.making = Some(Making { shard: Shard { tick, partitions, chunks: Vec::new() }, next: 0 });
+        self.making =
+            Some(Making { shard: Shard { tick, expired: self.expired, partitions, chunks: Vec::new() }, next: 0 });
     }
 
     fn drop_what_is_being_made(&mut self) {
@@ -96,30 +123,28 @@ impl Saving {
         self.state.release();
     }
 
-    /// Does a piece of what there is to do: lets history go, and saves one collection if its tick is complete.
-    pub(in crate::engine) fn work(&mut self, probe: &Handle<Tick>) {
+    /// Does a piece of what there is to do: lets history go, and saves one collection if its tick is complete. Gives the
+    /// shard when it is made.
+    pub(in crate::engine) fn work(&mut self, probe: &Handle<Tick>) -> Option<Shard> {
         let complete = probe.with_frontier(|frontier| frontier.first().copied());
         if let Some(complete) = complete {
             self.state.compact(complete);
         }
-        let Some(Making { shard, next }) = &mut self.making else { return };
+        let Making { shard, next } = self.making.as_mut()?;
         if complete.is_some_and(|complete| complete <= shard.tick) {
-            return;
+            return None;
         }
         if *next < self.state.cuts() {
             self.state.save(*next, &mut |chunk| shard.chunks.push(chunk));
             *next += 1;
         }
-        if *next == self.state.cuts()
-            && let Some(Making { shard, .. }) = self.making.take()
-        {
-            self.state.release();
-            self.made = Some(shard.tick);
-            if let Some(shards) = &self.shards {
-                // A writer that has ended has said why.
-                let _ = shards.send(shard);
-            }
+        if *next < self.state.cuts() {
+            return None;
         }
+        let Making { shard, .. } = self.making.take()?;
+        self.state.release();
+        self.made = Some(shard.tick);
+        Some(shard)
     }
 
     /// Whether this worker's part of the last checkpoint is made.
@@ -129,6 +154,6 @@ impl Saving {
 
     /// Whether checkpoints are made.
     pub(in crate::engine) fn is_on(&self) -> bool {
-        self.shards.is_some()
+        self.is_on
     }
 }

@@ -28,6 +28,7 @@ fn origin(start: i64) -> Origin {
         configuration: configuration("kafka").text(),
         lineage: "known".into(),
         accepted: Vec::new(),
+        late_before: BTreeMap::new(),
     }
 }
 
@@ -90,7 +91,7 @@ fn a_first_run_begins_at_what_is_there() {
     let (none, configuration) = (BTreeSet::new(), configuration("kafka"));
     let left = Left { progress: &empty, origin: None, fingerprints: &Fingerprints::new() };
     let first = plan(left, None, circumstances(&[info(7, 9)], &none, &configuration, &[])).unwrap();
-    assert_eq!(first.assignments[0].start, 7);
+    assert_eq!(first.partitions[0].assignment.start, 7);
     assert_eq!(first.committed[&PLACE], 7);
     assert!(!first.rebuild && first.origin_is_news);
     assert_eq!((first.origin.lineage.as_str(), first.origin.offsets[&PLACE]), ("new", 7));
@@ -103,7 +104,7 @@ fn a_first_run_begins_at_what_is_there() {
 #[test]
 fn a_later_run_reads_again_from_where_the_first_began() {
     let later = Case::new(&[info(7, 99)], 7, 50).plan().unwrap();
-    assert_eq!((later.assignments[0].start, later.committed[&PLACE]), (7, 50));
+    assert_eq!((later.partitions[0].assignment.start, later.committed[&PLACE]), (7, 50));
     assert!(later.rebuild && !later.origin_is_news);
     assert_eq!(later.fingerprints[&PLACE].offset, 49);
 }
@@ -119,7 +120,7 @@ fn an_older_store_gets_a_lineage() {
 fn a_new_partition_is_begun_at_its_first_record() {
     let second = PartitionInfo { partition: 1, ..info(3, 9) };
     let plan = Case::new(&[info(7, 99), second], 7, 50).plan().unwrap();
-    assert_eq!((plan.assignments[1].start, plan.committed[&(Topic::Sales, 1)]), (3, 3));
+    assert_eq!((plan.partitions[1].assignment.start, plan.committed[&(Topic::Sales, 1)]), (3, 3));
     assert!(plan.origin_is_news && plan.origin.offsets[&(Topic::Sales, 1)] == 3);
 }
 
@@ -157,7 +158,10 @@ fn records_that_were_never_counted_are_given_up_with_their_exact_range() {
     lost().with(&["--accept-loss sales/0:7-11", "--accept-loss sales/1:7-11"]).unfit(&["sales/1:7-11", "leave it out"]);
 
     let plan = lost().with(&["--accept-loss sales/0:7-11"]).plan().unwrap();
-    assert_eq!((plan.assignments[0].start, plan.committed[&PLACE], plan.origin.offsets[&PLACE]), (12, 12, 12));
+    assert_eq!(
+        (plan.partitions[0].assignment.start, plan.committed[&PLACE], plan.origin.offsets[&PLACE]),
+        (12, 12, 12)
+    );
     let what = Acceptance::Loss { topic: Topic::Sales, partition: 0, from: 7, to: 11 };
     let accepted = [Accepted { what, at: 77, by: "me".into(), begun: 7 }];
     assert_eq!(plan.accepted, accepted);
@@ -168,7 +172,7 @@ fn records_that_were_never_counted_are_given_up_with_their_exact_range() {
     for flags in [&["--accept-loss sales/0:7-11"][..], &[]] {
         let again = Case { origin: plan.origin.clone(), ..Case::new(&[info(12, 99)], 0, 30) }.with(flags);
         let again = again.plan().unwrap();
-        assert_eq!((again.assignments[0].start, again.committed[&PLACE]), (12, 30));
+        assert_eq!((again.partitions[0].assignment.start, again.committed[&PLACE]), (12, 30));
         assert!(again.accepted.is_empty() && !again.origin_is_news);
     }
 }
@@ -184,14 +188,14 @@ fn a_flag_that_nothing_needs_is_refused() {
 fn a_partition_of_which_nothing_is_counted_may_be_gone() {
     Case::new(&[], 7, 7).refused(&["sales partition 0 is gone", "--accept-gone sales/0:7"]);
     let plan = Case::new(&[], 7, 7).with(&["--accept-gone sales/0:7"]).plan().unwrap();
-    assert!(plan.assignments.is_empty() && plan.committed.is_empty() && plan.origin.offsets.is_empty());
+    assert!(plan.partitions.is_empty() && plan.committed.is_empty() && plan.origin.offsets.is_empty());
     assert_eq!(plan.accepted.len(), 1);
 
     // Created anew, and shorter: offsets go back to its first record.
     let anew = || Case::new(&[info(2, 5)], 7, 7);
     anew().refused(&["created anew", "--accept-gone sales/0:7"]);
     let plan = anew().with(&["--accept-gone sales/0:7"]).plan().unwrap();
-    assert_eq!((plan.assignments[0].start, plan.committed[&PLACE], plan.origin.offsets[&PLACE]), (2, 2, 2));
+    assert_eq!((plan.partitions[0].assignment.start, plan.committed[&PLACE], plan.origin.offsets[&PLACE]), (2, 2, 2));
     assert!(plan.fingerprints.is_empty());
     // Nothing of it was counted, so the numbers can be made again.
     let again = Case { origin: plan.origin, ..Case::new(&[info(2, 9)], 0, 4) };

@@ -141,6 +141,7 @@ const fn columns(collection: Collection) -> &'static [(&'static str, Kind)] {
             ("configuration", Plain),
             ("lineage", Plain),
             ("accepted", Nested),
+            ("late_before_ms", Nested),
             ("records", Nested),
         ],
     }

@@ -45,8 +45,8 @@ impl SqliteStore {
             }
         }
         connection
-            .pragma_update(None, "journal_mode", "wal")
-            .and_then(|()| connection.pragma_update(None, "synchronous", "full"))
+            .pragma_update(None, "journal_mode", if options.journal { "wal" } else { "off" })
+            .and_then(|()| connection.pragma_update(None, "synchronous", if options.journal { "full" } else { "off" }))
             // 16 MiB of log before it is folded into the file: several commits of 10,000 rows fit, so most commits
             // cost one sync of the log alone.
             .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 4096))
