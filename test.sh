@@ -140,8 +140,16 @@ long_fault_matrix() {
     return "$status"
 }
 
-# What a merge needs: kill loops, panics and signals. The other rows take too long for it.
-CORE_ROWS=(f01_killed_at_random_sqlite_2 f01_killed_at_random_mongodb_2 f03_killed_while_recovering_sqlite f07_ f08_signals_sqlite)
+# What a merge needs: the rows that are fast and tell much, of each kind one or two. The others take too long for it.
+CORE_ROWS=(
+    # Killed at random and at every step, one process and two; panics; signals.
+    f01_killed_at_random_sqlite_2 f01_killed_at_random_mongodb_2 f02_no_point f02_every_point_sqlite
+    f03_killed_while_recovering_sqlite f05_process_of_a_cluster_killed_sqlite f07_ f08_signals_sqlite
+    # Answers lost, records gone, topics made anew, what another version left.
+    f14_ f24_ f25_ f32_another_version_sqlite
+    # The protocol by seeds, and that a broken one would be noticed.
+    f36_ mutants_of_the_commit
+)
 
 faults=
 if [ "${1:-}" = faults ]; then

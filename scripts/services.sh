@@ -74,8 +74,10 @@ with_lock() {
 fill_venv() {
     local folder=$1 want
     shift
-    want=$("$base_python" --version)$'\n'"$*"
-    [ "$1" = -r ] && want+=$'\n'$(cat "$2")
+    # What is in a list counts, not where the list is: two checkouts would else fill it anew in turn, under each other's
+    # running tests.
+    want=$("$base_python" --version)$'\n'
+    if [ "$1" = -r ]; then want+=$(cat "$2"); else want+=$*; fi
     if [ -f "$folder/complete" ] && [ "$(cat "$folder/complete")" = "$want" ] &&
         "$folder/bin/python" -c '' 2>/dev/null; then
         return 0

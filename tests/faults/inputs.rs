@@ -6,7 +6,6 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use crate::files::Files;
 use crate::row::{Dice, Row, times};
 use crate::support::cluster::wait_all;
 use crate::support::program::script;

@@ -73,11 +73,13 @@ fn every_point(row: &mut Row, store: impl Fn() -> Store, parts: &[Part], workers
         }
         for crashes in crashes.chunks(CRASHES_OF_A_STORE) {
             let mut store = store();
-            let mut files = Files::hostile(row.dice.below(1 << 30), 60 + 120 * crashes.len() as u32);
+            let mut files = Files::hostile(row.dice.below(1 << 30), 100 + 120 * crashes.len() as u32);
             let mut watermark = Watermark::default();
-            files.grow(20);
+            files.grow(12);
             for crash in crashes {
-                files.grow(if store.guarded { 40 } else { 20 });
+                // A tick takes one record of each of three partitions: as many as there have to be commits, and not many
+                // more, because a write that is not in a transaction is slow.
+                files.grow(if crash.hit > 2 { 27 } else { 12 });
                 crash_at(&files, &mut store, *crash);
                 watermark.look(&store);
                 row.count("crashes", 1);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::row::{Row, times};
-use crate::support::SOON;
 use crate::support::world::{Hostile, Topics};
 use crate::world::{Log, Store, Watermark};
 

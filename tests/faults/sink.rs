@@ -386,7 +386,7 @@ fn f19_the_store_is_emptied_while_running() {
 #[test]
 fn f29_mongodb_cannot_write() {
     let mut row = Row::begin("F29", "MongoDB server's writes fail (limit of file size), then it is started with room");
-    for _ in 0..times(2, 10) {
+    for _ in 0..times(1, 10) {
         let server = Server::mongodb();
         let store = Store::mongodb_at("full", &server.uri(), &named(&server.uri(), "full"));
         let mut load = Load::start(&mut row, store, 300);

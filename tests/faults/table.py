@@ -24,8 +24,10 @@ def table(accounts, versions, today, how):
     lines = [
         "# The fault matrix",
         "",
-        f"{how}; what each row does and asks is in `tests/faults`. After each fault every document is compared with what",
-        "the oracle makes of the records below the committed offsets: one difference, and the row has failed.",
+        f"{how}.",
+        "",
+        "What each row does and asks is in `tests/faults`. After each fault every document is compared with what the oracle",
+        "makes of the records below the committed offsets: one difference, and the row has failed.",
         "",
         f"Date: {today}. " + "; ".join(versions) + ".",
         "",
