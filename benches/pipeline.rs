@@ -137,6 +137,10 @@ impl Store for Null {
         Ok(())
     }
 
+    fn forget_raw(&mut self, _topic: Topic, _partition: i32) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         self.look(&commit.upserts);
         Ok(())
@@ -180,6 +184,10 @@ impl Store for Watched {
 
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError> {
         self.store.write_raw(documents)
+    }
+
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        self.store.forget_raw(topic, partition)
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

@@ -491,15 +491,33 @@ fn guarded_writes_recover_from_half_a_commit() {
     let database = Database::guarded();
     let mut store = database.open();
     store.acquire("a").unwrap();
-    store.commit(&commit(1, vec![row("a", 1, 1), row("b", 1, 1)])).unwrap();
+    let letter =
+        |id: &str| document(Collection::DeadLetters, id, vec![("epoch", Value::Int(1)), ("detail", text("1"))]);
+    let mut first = commit(1, vec![row("a", 1, 1), row("b", 1, 1)]);
+    first.origin = Some(Origin { configuration: "first".into(), ..Origin::default() });
+    first.dead_letters = vec![letter("kept")];
+    store.commit(&first).unwrap();
     // Half of epoch 9, without its progress.
     let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 9_i64, "units": 99_i64 } } };
     database.run(doc! { "update": "aggregated_data", "updates": [half] });
+    let origin = doc! { "q": { "_id": "origin" }, "u": { "$set": { "epoch": 9_i64 } } };
+    database.run(doc! { "update": "pipeline_state", "updates": [origin] });
+    database.run(doc! { "insert": "dead_letters", "documents": [{ "_id": "redone", "epoch": 9_i64, "detail": "9" }] });
     let mut next = database.open();
     assert_eq!(next.acquire("b").unwrap().0.epoch, 1);
     let mut correcting = commit(5, vec![row("a", 5, 5)]);
     correcting.deletes = vec![(Collection::AggregatedData, "b".into())];
+    correcting.dead_letters = vec![letter("redone")];
+    correcting.origin = Some(Origin { configuration: "second".into(), ..Origin::default() });
     next.commit(&correcting).unwrap();
+    assert_eq!(all(&database, Collection::DeadLetters), [letter("kept"), letter("redone")]);
+    assert_eq!(database.open().acquire("c").unwrap().1.unwrap().configuration, "second");
+    // A fenced instance, late with its origin.
+    first.epoch = 2;
+    assert!(matches!(store.commit(&first), Err(StoreError::Fenced(_))));
+    let state = all(&database, Collection::PipelineState);
+    let origin = state.iter().find(|document| document.id == "origin").unwrap();
+    assert_eq!(origin.get("configuration"), Some(&text("second")));
     let left = all(&database, Collection::AggregatedData);
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].get("units"), Some(&Value::Int(5)));

@@ -377,6 +377,10 @@ impl Committer {
             }
             self.newest = self.newest.max(consumed.newest);
         }
+        if let Some(before) = self.expiring.propose(as_of) {
+            self.origin.expiring_before = Some(before);
+            self.origin_is_news = true;
+        }
         let committed_at = now();
         let commit = Commit {
             epoch,

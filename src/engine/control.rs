@@ -44,6 +44,8 @@ pub(super) struct Handed {
     pub(super) checkpoints: bool,
     /// Windows that end at or before this instant may lack in what is restored.
     pub(super) expired: Option<Millis>,
+    /// What was offered to leave memory before.
+    pub(super) offered: Option<Millis>,
     /// Process 0's clock.
     pub(super) now: Millis,
 }
@@ -65,8 +67,9 @@ enum Word {
     Expiry(Bounds),
     /// From process 0: the checkpoint that is being made, if one is.
     Checkpoint(Option<Asked>),
-    /// To process 0: a checkpoint of this tick comes to nothing, because the tick was over before it was asked for.
-    Abandoned(Tick),
+    /// To process 0: a checkpoint of this tick comes to nothing, because the tick was over before it was asked for; and the
+    /// greatest tick that has begun here.
+    Abandoned { tick: Tick, newest: Tick },
     /// From process 0: whether there is a checkpoint when nothing is read any more.
     EndsWithOne(bool),
     /// To process 0: so many workers here read nothing any more.
@@ -293,7 +296,10 @@ impl Talk {
             Word::Opened(last) => shared.gate.open(last),
             Word::Expiry(bounds) => shared.expiry.set(bounds),
             Word::Checkpoint(asked) => shared.schedule.is_told(asked),
-            Word::Abandoned(tick) => shared.schedule.abandon(tick),
+            Word::Abandoned { tick, newest } => {
+                shared.schedule.opening(newest);
+                shared.schedule.abandon(tick);
+            }
             Word::EndsWithOne(ends) => shared.schedule.decide_to_end_with_one(ends),
             Word::Over(workers) => shared.schedule.end(workers),
             Word::LastWritten => shared.schedule.set_over(),
@@ -351,7 +357,7 @@ impl Talk {
             let abandoned = shared.schedule.abandoned();
             if let Some(tick) = abandoned.filter(|_| abandoned != self.told.abandoned) {
                 self.told.abandoned = abandoned;
-                self.links.tell(0, &Word::Abandoned(tick).bytes());
+                self.links.tell(0, &Word::Abandoned { tick, newest: shared.schedule.newest() }.bytes());
             }
             let over = shared.schedule.ended();
             if over > self.told.over {

@@ -2,7 +2,9 @@
 //!
 //! A partition that gives its first record afterwards must not change them. So this takes three steps:
 //!
-//! 1. The committer *offers* an instant, when the clocks it has committed allow it.
+//! 1. The committer *offers* an instant, when the clocks it has committed allow it. Before anybody hears of it, it is in
+//!    the store's origin: every later start begins with it, so that no instance that goes on, from whatever checkpoint,
+//!    can begin a partition without it.
 //! 2. Each worker *agrees*, in a note of a tick: whatever partition of its own begins from that tick on, what it gives of
 //!    windows before the instant is late. A worker whose partitions may have begun without it knowing, because they are
 //!    neither read nor known to be empty, does not agree yet.
@@ -38,9 +40,9 @@ pub(super) struct Bounds {
 pub(super) struct Expiry(Mutex<Bounds>);
 
 impl Expiry {
-    /// That of a run whose state lacks windows before an instant.
-    pub(super) fn beginning_at(expired: Option<Millis>) -> Expiry {
-        Expiry(Mutex::new(Bounds { offered: expired, decided: None }))
+    /// That of a run which begins with an instant that was offered before.
+    pub(super) fn beginning_at(offered: Option<Millis>) -> Expiry {
+        Expiry(Mutex::new(Bounds { offered, decided: None }))
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -64,22 +66,29 @@ pub(super) struct Expiring {
     agreed: BTreeMap<usize, Millis>,
     /// What the state lacked when the run began.
     begun: Option<Millis>,
+    /// What is to be offered as soon as it is in the store.
+    proposed: Option<Millis>,
     bounds: Bounds,
 }
 
 impl Expiring {
-    /// `restored` is what the run began with.
-    pub(super) fn new(correction_window: Millis, workers: usize, restored: &Restored) -> Expiring {
-        let begun = restored.expired;
+    /// `restored` is what the run began with, `offered` what the store's origin has.
+    pub(super) fn new(
+        correction_window: Millis,
+        workers: usize,
+        restored: &Restored,
+        offered: Option<Millis>,
+    ) -> Expiring {
         let given = restored.partitions.values().chain(&restored.unread).filter(|saved| saved.has_given);
         let mut expiring = Expiring {
             correction_window,
             workers,
             clocks: BTreeMap::new(),
             // Workers begin with it.
-            agreed: begun.into_iter().flat_map(|begun| (0..workers).map(move |worker| (worker, begun))).collect(),
-            begun,
-            bounds: Bounds { offered: begun, decided: None },
+            agreed: offered.into_iter().flat_map(|offered| (0..workers).map(move |worker| (worker, offered))).collect(),
+            begun: restored.expired,
+            proposed: offered,
+            bounds: Bounds { offered, decided: None },
         };
         given.for_each(|saved| expiring.tell((saved.topic, saved.number), saved.clock));
         expiring
@@ -104,9 +113,20 @@ impl Expiring {
         }
     }
 
+    fn allowed(&self, as_of: Option<Millis>) -> Option<Millis> {
+        expirable(self.clocks.values().copied(), as_of, self.correction_window)
+    }
+
+    /// What the next commit has to write into the origin, because it is offered afterwards. `as_of` is that commit's.
+    pub(super) fn propose(&mut self, as_of: Option<Millis>) -> Option<Millis> {
+        let allowed = self.allowed(as_of).filter(|allowed| Some(*allowed) > self.proposed)?;
+        self.proposed = Some(allowed);
+        self.proposed
+    }
+
     /// What changes when everything up to `tick` is committed.
     pub(super) fn consider(&mut self, as_of: Option<Millis>, tick: Tick) -> Option<Bounds> {
-        let allowed = expirable(self.clocks.values().copied(), as_of, self.correction_window)?;
+        let allowed = self.allowed(as_of)?;
         let Bounds { offered, decided } = self.bounds;
         match offered {
             Some(offered) if decided.is_none_or(|(decided, _)| decided < offered) => {
@@ -116,7 +136,7 @@ impl Expiring {
                 }
                 self.bounds.decided = Some((offered, tick));
             }
-            _ if Some(allowed) > offered => self.bounds.offered = Some(allowed),
+            _ if self.proposed > offered => self.bounds.offered = self.proposed,
             _ => return None,
         }
         Some(self.bounds)
@@ -146,7 +166,13 @@ mod tests {
     use super::*;
 
     fn expiring(workers: usize) -> Expiring {
-        Expiring::new(2 * DAY, workers, &Restored::default())
+        Expiring::new(2 * DAY, workers, &Restored::default(), None)
+    }
+
+    /// A commit, and what changes with it.
+    fn commit(expiring: &mut Expiring, as_of: Millis, tick: Tick) -> Option<Bounds> {
+        expiring.propose(Some(as_of));
+        expiring.consider(Some(as_of), tick)
     }
 
     const NOON: Millis = DAY / 2;
@@ -158,42 +184,65 @@ mod tests {
         expiring.tell(place(0), Some(10 * DAY + NOON));
         expiring.tell((Topic::Inventory, 0), None);
         let offered = Bounds { offered: Some(8 * DAY), decided: None };
-        assert_eq!(expiring.consider(Some(10 * DAY + NOON), 1), Some(offered));
-        assert_eq!(expiring.consider(Some(10 * DAY + NOON), 2), None);
+        assert_eq!(commit(&mut expiring, 10 * DAY + NOON, 1), Some(offered));
+        assert_eq!(commit(&mut expiring, 10 * DAY + NOON, 2), None);
         expiring.listen(&Note::Agreed { worker: 1, before: 8 * DAY });
-        assert_eq!(expiring.consider(Some(20 * DAY), 3), None);
+        assert_eq!(commit(&mut expiring, 20 * DAY, 3), None);
         // One that had begun before the last worker agreed, and is behind.
         expiring.tell((Topic::UserActivity, 3), Some(9 * DAY));
         expiring.listen(&Note::Agreed { worker: 0, before: 8 * DAY });
-        assert_eq!(expiring.consider(Some(20 * DAY), 4), None);
+        assert_eq!(commit(&mut expiring, 20 * DAY, 4), None);
         expiring.tell((Topic::UserActivity, 3), None);
-        assert_eq!(expiring.consider(Some(20 * DAY), 5), None);
+        assert_eq!(commit(&mut expiring, 20 * DAY, 5), None);
         expiring.tell((Topic::UserActivity, 3), Some(10 * DAY));
         let decided = Bounds { offered: Some(8 * DAY), decided: Some((8 * DAY, 6)) };
-        assert_eq!(expiring.consider(Some(20 * DAY), 6), Some(decided));
-        assert_eq!(expiring.consider(Some(20 * DAY), 7), None);
+        assert_eq!(commit(&mut expiring, 20 * DAY, 6), Some(decided));
+        assert_eq!(commit(&mut expiring, 20 * DAY, 7), None);
         // The next one.
         expiring.tell(place(0), Some(12 * DAY));
         expiring.tell((Topic::UserActivity, 3), Some(12 * DAY));
-        assert_eq!(expiring.consider(Some(20 * DAY), 8), Some(Bounds { offered: Some(10 * DAY), ..decided }));
+        assert_eq!(commit(&mut expiring, 20 * DAY, 8), Some(Bounds { offered: Some(10 * DAY), ..decided }));
     }
 
     #[test]
     fn what_the_metrics_of_the_last_day_are_made_of_stays() {
-        let mut expiring = Expiring::new(0, 1, &Restored::default());
+        let mut expiring = Expiring::new(0, 1, &Restored::default(), None);
         expiring.tell((Topic::Sales, 0), Some(10 * DAY + NOON));
-        let bounds = expiring.consider(Some(10 * DAY + NOON), 1).expect("an offer");
+        let bounds = commit(&mut expiring, 10 * DAY + NOON, 1).expect("an offer");
         assert_eq!(bounds.offered, Some(9 * DAY));
     }
 
     #[test]
     fn a_run_that_begins_without_windows_lets_the_rest_of_them_go() {
         let restored = Restored { expired: Some(5 * DAY), ..Restored::default() };
-        let mut expiring = Expiring::new(0, 3, &restored);
-        assert_eq!(expiring.consider(Some(9 * DAY), 1), None);
+        let mut expiring = Expiring::new(0, 3, &restored, Some(5 * DAY));
+        assert_eq!(commit(&mut expiring, 9 * DAY, 1), None);
         expiring.tell((Topic::Sales, 0), Some(9 * DAY));
         let decided = Bounds { offered: Some(5 * DAY), decided: Some((5 * DAY, 2)) };
-        assert_eq!(expiring.consider(Some(9 * DAY), 2), Some(decided));
-        assert_eq!(expiring.consider(Some(9 * DAY), 3).and_then(|bounds| bounds.offered), Some(8 * DAY));
+        assert_eq!(commit(&mut expiring, 9 * DAY, 2), Some(decided));
+        assert_eq!(commit(&mut expiring, 9 * DAY, 3).and_then(|bounds| bounds.offered), Some(8 * DAY));
+    }
+
+    #[test]
+    fn nothing_is_offered_that_the_store_does_not_have() {
+        let mut expiring = expiring(1);
+        expiring.tell((Topic::Sales, 0), Some(10 * DAY));
+        assert_eq!(expiring.consider(Some(10 * DAY), 1), None);
+        assert_eq!(expiring.propose(Some(10 * DAY)), Some(8 * DAY));
+        assert_eq!(expiring.propose(Some(10 * DAY)), None, "once");
+        assert_eq!(expiring.consider(Some(10 * DAY), 2).and_then(|bounds| bounds.offered), Some(8 * DAY));
+        expiring.tell((Topic::Sales, 0), Some(20 * DAY));
+        assert_eq!(expiring.propose(Some(20 * DAY)), Some(18 * DAY), "what the clocks allow, whatever is agreed");
+        assert_eq!(expiring.consider(Some(20 * DAY), 3), None, "one after the other");
+    }
+
+    #[test]
+    fn a_run_begins_with_what_was_offered_before() {
+        let mut expiring = Expiring::new(0, 2, &Restored::default(), Some(5 * DAY));
+        expiring.tell((Topic::Sales, 0), Some(4 * DAY));
+        assert_eq!(commit(&mut expiring, 4 * DAY, 1), None);
+        expiring.tell((Topic::Sales, 0), Some(9 * DAY));
+        let decided = Bounds { offered: Some(5 * DAY), decided: Some((5 * DAY, 2)) };
+        assert_eq!(commit(&mut expiring, 9 * DAY, 2), Some(decided));
     }
 }

@@ -19,6 +19,8 @@ impl Run {
         let follow = || {
             let (handed, mut restored) = control::wait_for_plan(&links, &self.stop)?;
             restored.expired = handed.expired;
+            let places: Vec<_> = handed.partitions.iter().map(|planned| planned.assignment.place()).collect();
+            self.source.go_on_from(&places);
             self.status.update(|status| {
                 status.phase = if handed.rebuild { Phase::Rebuilding } else { Phase::CatchingUp };
             });
@@ -31,7 +33,7 @@ impl Run {
             let shared = Arc::new(Shared {
                 told,
                 checkpoints: handed.checkpoints,
-                expiry: Expiry::beginning_at(handed.expired),
+                expiry: Expiry::beginning_at(handed.offered),
                 restored: Mutex::new(restored),
                 ..Shared::new(self, handed.partitions, gate, channels)
             });

@@ -200,11 +200,13 @@ pub(super) struct Ingest {
 
 impl Ingest {
     /// For partitions that begin where they are assigned, with what a checkpoint says of them. The worker that leads
-    /// keeps those of the checkpoint that are not read any more: what they gave stays.
+    /// keeps those of the checkpoint that are not read any more: what they gave stays. What partitions that give their first
+    /// record give of windows before `late_before` is late.
     pub(super) fn new(
         options: &EngineOptions,
         partitions: &[Planned],
         leads: bool,
+        late_before: Option<Millis>,
         restored: &mut Restored,
         inputs: &mut Inputs,
     ) -> Result<Ingest, EngineError> {
@@ -213,7 +215,7 @@ impl Ingest {
             partitions: Vec::new(),
             unread: Vec::new(),
             admission: options.admission,
-            late_before: restored.expired,
+            late_before,
             raw_data: options.raw_data,
             begun: now(),
         };

@@ -228,7 +228,8 @@ impl Run {
             written: Arc::clone(&written),
             metrics: Arc::clone(&self.metrics),
         });
-        let expiring = Expiring::new(options.admission.correction_window, workers, &restored);
+        let offered = plan.origin.expiring_before;
+        let expiring = Expiring::new(options.admission.correction_window, workers, &restored, offered);
         let channels = Channels {
             batches: Some(batches),
             raw: options.raw_data.then_some(raw),
@@ -236,10 +237,11 @@ impl Run {
         };
         let shards = channels.shards.clone();
         let elsewhere = restored.split_off(options.workers, processes, &plan.partitions);
+        let expired = restored.expired;
         let shared = Arc::new(Shared {
             told,
             checkpoints: writer.is_some(),
-            expiry: Expiry::beginning_at(restored.expired),
+            expiry: Expiry::beginning_at(offered),
             restored: Mutex::new(restored),
             schedule,
             written: Arc::clone(&written),
@@ -247,7 +249,7 @@ impl Run {
         });
 
         let control =
-            others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild, elsewhere)).transpose()?;
+            others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild, elsewhere, expired)).transpose()?;
         let _watchdog = Watchdog::start(&shared)?;
         let store = watchdog::watched(store, &shared.pulse);
         let committer =
@@ -293,12 +295,13 @@ impl Run {
 
 impl Shared {
     /// Hands the plan to the other processes, and begins to talk with them.
-    /// `elsewhere` is what a checkpoint says of the partitions of each process.
+    /// `elsewhere` is what a checkpoint says of the partitions of each process, `expired` what it lacks.
     fn begin_cluster(
         self: &Arc<Shared>,
         others: &Others,
         rebuild: bool,
         elsewhere: Vec<Vec<SavedPartition>>,
+        expired: Option<Millis>,
     ) -> Result<Control, EngineError> {
         // What others read is behind until they say how far they are.
         let partitions = self.partitions.iter().map(|Planned { assignment, end, .. }| PartitionStatus {
@@ -313,7 +316,8 @@ impl Shared {
             partitions: self.partitions.clone(),
             rebuild,
             checkpoints: self.checkpoints,
-            expired: self.expiry.bounds().offered,
+            expired,
+            offered: self.expiry.bounds().offered,
             now: now(),
         };
         control::hand(&others.links, elsewhere, handed);

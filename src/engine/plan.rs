@@ -47,6 +47,16 @@ pub(super) struct Plan {
     pub(super) accepted: Vec<Accepted>,
 }
 
+impl Plan {
+    /// Partitions of which nothing is counted, nor ever was.
+    pub(super) fn yet_to_begin(&self) -> impl Iterator<Item = (Topic, i32)> {
+        let places = self.partitions.iter().map(|planned| (planned.assignment.place(), planned.committed));
+        let begins = places.filter(|(place, committed)| self.origin.offsets.get(place) == Some(committed));
+        let was_other = |place| self.origin.accepted.iter().any(|accepted| accepted.what.place() == place);
+        begins.map(|(place, _)| place).filter(move |place| !was_other(*place))
+    }
+}
+
 /// What a plan is made of beside what the store holds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Circumstances<'a> {
@@ -139,10 +149,6 @@ pub(super) fn plan(
                     origin.offsets.remove(&place);
                 }
             }
-            if !origin.offsets.get(&place).is_some_and(|begun| committed.get(&place).is_some_and(|next| begun < next)) {
-                // It is yet to give its first record.
-                origin.late_before.remove(&place);
-            }
         }
         origin.accepted.extend(accepted.iter().cloned());
     } else if let Some(acceptance) = circumstances.accepted.first() {
@@ -150,6 +156,11 @@ pub(super) fn plan(
             "{acceptance} does not fit: nothing is counted yet, so nothing can be lost; leave it out"
         )));
     }
+    // What it says of others comes from a commit that was cut off, or from a topic that is gone: they are yet to give
+    // their first record.
+    let begun = &origin.offsets;
+    let is_counted = |place: &(Topic, i32)| begun.get(place).is_some_and(|begun| committed.get(place) > Some(begun));
+    origin.late_before.retain(|place, _| is_counted(place));
 
     let mut planned = Vec::new();
     for (key, info) in &found {

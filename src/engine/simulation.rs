@@ -282,7 +282,7 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
     let run = Run::new(options, source);
     let channels = Channels { batches: None, raw: None, shards: None };
     let shared = Arc::new(Shared::new(&run, plan.partitions.clone(), Gate::new(workers, plan.rebuild), channels));
-    let expiring = Expiring::new(0, workers, &restored);
+    let expiring = Expiring::new(0, workers, &restored, plan.origin.expiring_before);
     let (batches, raw) = ticks(shelf, &shared, &plan, workers);
 
     crate::fault::set_limit("merge_rows", [1, 4, 16, 1_000][dice.below(4) as usize]);
@@ -608,6 +608,15 @@ impl Store for SimulatedStore {
             }
         }
         self.raw.extend(documents.iter().map(|document| document.id.clone()));
+        self.end(&fate, ())
+    }
+
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        let fate = self.call(16)?;
+        let prefix = format!("{}|{partition}|", topic.name());
+        let is_its =
+            |(collection, id): &(Collection, String)| *collection == Collection::RawData && id.starts_with(&prefix);
+        lock(&self.shelf).store.documents.retain(|place, _| !is_its(place));
         self.end(&fate, ())
     }
 

@@ -83,6 +83,12 @@ impl Start {
             left,
             Circumstances { partitions: &partitions, others: &replaced, ..circumstances },
         )?;
+        if plan.origin.expiring_before.is_some() {
+            // A run that had not heard of it may have read their first records, which are late now.
+            for (topic, partition) in plan.yet_to_begin() {
+                store.forget_raw(topic, partition)?;
+            }
+        }
         for accepted in &plan.accepted {
             tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);
         }
@@ -106,7 +112,7 @@ fn usable<'a>(
     checkpoints.iter().filter_map(move |found| {
         let mut offsets = found.manifest.offsets()?;
         if let Some(origin) = left.origin {
-            pass_over_losses(&mut offsets, origin, found.manifest.made_at);
+            pass_over_losses(&mut offsets, origin, found.manifest.made_at)?;
         }
         let is_behind = offsets.iter().all(|(place, next)| counted.get(place).is_some_and(|counted| next <= counted));
         let is_ours = found.manifest.lineage == lineage && found.manifest.configuration == configuration;
@@ -114,8 +120,9 @@ fn usable<'a>(
     })
 }
 
-/// Moves the offsets of a checkpoint past what was accepted as lost since it was made.
-fn pass_over_losses(offsets: &mut Offsets, origin: &Origin, made_at: Millis) {
+/// Moves the offsets of a checkpoint past what was accepted as lost since it was made. None if it cannot go on from there:
+/// it is of a topic that is gone, from before its last record.
+fn pass_over_losses(offsets: &mut Offsets, origin: &Origin, made_at: Millis) -> Option<()> {
     for Accepted { what, at, .. } in origin.accepted.iter().filter(|accepted| accepted.at >= made_at) {
         let place = what.place();
         let Some(next) = offsets.get(&place).copied() else { continue };
@@ -125,9 +132,11 @@ fn pass_over_losses(offsets: &mut Offsets, origin: &Origin, made_at: Millis) {
                 Some(begun) => drop(offsets.insert(place, *begun)),
                 None => drop(offsets.remove(&place)),
             },
+            Acceptance::Gone { .. } => return None,
             other => tracing::debug!(%other, at, "not in the way of the checkpoint"),
         }
     }
+    Some(())
 }
 
 /// Plans a run from the newest checkpoint that is whole, or from the beginning, and gives what that checkpoint holds.
@@ -146,6 +155,12 @@ fn restore(
                 continue;
             }
         };
+        // The store went back, and on without it: partitions may have begun that give what this one lacks.
+        let offered = left.origin.and_then(|origin| origin.expiring_before);
+        if shards.iter().any(|shard| shard.expired > offered) {
+            tracing::warn!("a checkpoint in {} is left out: it lacks windows that the store may need", folder.shown());
+            continue;
+        }
         let plan = plan::plan(left, Some(offsets), circumstances)?;
         let restored = Restored::of(shards, |place| plan.partitions.iter().any(|it| it.assignment.place() == place));
         let made_at = shown(Some(found.manifest.made_at));

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use signal_hook::low_level;
+use tillflow_dataflows::records::Topic;
 use tillflow_dataflows::time::Tick;
 use timely::dataflow::operators::probe::Handle;
 
@@ -195,6 +196,10 @@ impl Store for Watched {
 
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError> {
         self.during(|store| store.write_raw(documents))
+    }
+
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        self.during(|store| store.forget_raw(topic, partition))
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

@@ -60,6 +60,9 @@ pub(super) const RAW_BATCHES: usize = 16;
 /// Bytes of a checkpoint after which the graph gets to work.
 const RESTORE_STEP: usize = 4 << 20;
 
+/// How long a tick lasts at most when nothing is read any more.
+const LAST_TICK: Duration = Duration::from_millis(100);
+
 /// The longest a worker sleeps when there is nothing to do within a tick.
 const NAP: Duration = Duration::from_millis(10);
 
@@ -318,7 +321,8 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let (ingest, expired) = {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
         let leads = worker.index() == 0;
-        (Ingest::new(&shared.options, &partitions, leads, &mut restored, &mut inputs), restored.expired)
+        let offered = shared.expiry.bounds().offered;
+        (Ingest::new(&shared.options, &partitions, leads, offered, &mut restored, &mut inputs), restored.expired)
     };
     let ingest = match ingest {
         Ok(ingest) => ingest,
@@ -497,9 +501,7 @@ impl Reading {
                 return Ok(());
             }
             if self.over {
-                // Nothing else takes time now.
-                worker.step_or_park(Some(NAP));
-                self.save();
+                self.wait_for_the_last_checkpoint(worker);
             }
             let mut next = self.shared.tick_now().max(tick + 1);
             if let Some(last) = self.shared.gate.opened() {
@@ -555,7 +557,24 @@ impl Reading {
             self.over = true;
             schedule.end(1);
         }
+        if leads && self.shared.stop.load(Ordering::SeqCst) {
+            schedule.hurry();
+        }
         schedule.is_over()
+    }
+
+    /// Lets a tick last, in which nothing is read. The processes of a cluster have to hear of each other meanwhile, or those
+    /// that nothing holds up would always be beyond the tick that is to be saved.
+    fn wait_for_the_last_checkpoint(&mut self, worker: &mut Worker) {
+        let is_alone = worker.peers() == self.shared.options.workers;
+        let ends = Instant::now() + self.shared.options.tick.min(if is_alone { NAP } else { LAST_TICK });
+        while let Some(left) = ends.checked_duration_since(Instant::now())
+            && !self.shared.schedule.is_over()
+            && !self.shared.has_failed()
+        {
+            worker.step_or_park(Some(left.min(NAP)));
+            self.save();
+        }
     }
 
     /// Does this worker's part in checkpoints.

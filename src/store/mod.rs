@@ -69,6 +69,9 @@ pub struct Origin {
     pub accepted: Vec<Accepted>,
     /// Of partitions whose first record came when windows had left memory: their records dated before this are late.
     pub late_before: BTreeMap<(Topic, i32), Millis>,
+    /// Windows that end at or before this may have left memory, or will: a partition that gives its first record from now
+    /// on begins with it.
+    pub expiring_before: Option<Millis>,
 }
 
 /// Everything that one epoch changes. Writing it twice is the same as writing it once.
@@ -88,7 +91,8 @@ pub struct Commit {
     pub deletes: Vec<(Collection, String)>,
     /// Dead letters to insert; an `_id` that is there already is left alone.
     pub dead_letters: Vec<Document>,
-    /// Present when the origin changes (the first commit, a new partition, or a loss that was accepted).
+    /// Present when the origin changes (the first commit, a new partition, a loss that was accepted, windows that may leave
+    /// memory).
     pub origin: Option<Origin>,
     /// The last consumed record of every partition below `offsets`. Where there is none, those in the store stay.
     pub fingerprints: Fingerprints,
@@ -129,6 +133,10 @@ pub trait Store: Send {
     /// Inserts raw_data documents, idempotently by `_id` (those that are there already are left alone), outside
     /// any commit. They do not count until a commit's offsets pass them.
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError>;
+
+    /// Deletes the raw documents of a partition of which nothing is counted: what an attempt that came to nothing made of
+    /// its records may not be what the next one makes of them.
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError>;
 
     /// Makes one commit: all of it, or nothing, or [`StoreError`]. The compare-and-set on (fence, epoch) comes
     /// first. Transient failures are retried inside with back-off; an unknown outcome is resolved by reading

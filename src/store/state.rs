@@ -46,6 +46,13 @@ impl Held {
     }
 }
 
+/// Where the raw documents of a partition are: `_id`s from the first up to the second.
+pub(super) fn raw_ids(topic: Topic, partition: i32) -> (String, String) {
+    let before = format!("{}|{partition}", topic.name());
+    // "}" follows "|".
+    (format!("{before}|"), format!("{before}}}"))
+}
+
 /// `epoch` as the stores keep it. Epochs count commits and stay far below the bound of an Int64.
 pub(super) fn epoch_to_stored(epoch: u64) -> Result<i64, StoreError> {
     i64::try_from(epoch).map_err(|_| StoreError::Unreadable(format!("epoch {epoch} is beyond what a store can hold")))
@@ -86,8 +93,9 @@ pub(super) fn progress_from(document: &Document) -> Result<Progress, StoreError>
     })
 }
 
-pub(super) fn origin_document(origin: &Origin) -> Document {
+pub(super) fn origin_document(origin: &Origin, epoch: u64) -> Result<Document, StoreError> {
     let mut fields: Fields = vec![
+        ("epoch".into(), Value::Int(epoch_to_stored(epoch)?)),
         ("offsets".into(), offsets_to_value(&origin.offsets)),
         ("configuration".into(), Value::Text(origin.configuration.clone())),
     ];
@@ -109,7 +117,10 @@ pub(super) fn origin_document(origin: &Origin) -> Document {
     if !origin.late_before.is_empty() {
         fields.push(("late_before_ms".into(), by_partition(&origin.late_before, |before| Value::Int(*before))));
     }
-    Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields }
+    if let Some(before) = origin.expiring_before {
+        fields.push(("expiring_before".into(), Value::Time(before)));
+    }
+    Ok(Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields })
 }
 
 pub(super) fn origin_from(document: &Document) -> Result<Origin, StoreError> {
@@ -135,7 +146,8 @@ pub(super) fn origin_from(document: &Document) -> Result<Origin, StoreError> {
         None => BTreeMap::new(),
     };
     let offsets = offsets_from(document)?;
-    Ok(Origin { offsets, configuration: configuration.clone(), lineage, accepted, late_before })
+    let expiring_before = time(document, "expiring_before")?;
+    Ok(Origin { offsets, configuration: configuration.clone(), lineage, accepted, late_before, expiring_before })
 }
 
 fn accepted_from(value: &Value) -> Option<Accepted> {
@@ -278,10 +290,11 @@ mod tests {
             lineage: "0f".into(),
             accepted: vec![accepted(loss, 1_700_000_000_123), accepted(gone, 1_700_000_000_124)],
             late_before: BTreeMap::from([((Topic::Sales, 12), 1_700_000_000_000), ((Topic::UserActivity, 2), 0)]),
+            expiring_before: Some(1_700_000_000_125),
             ..older.clone()
         };
         for origin in [older, origin] {
-            assert_eq!(origin_from(&origin_document(&origin)).unwrap(), origin);
+            assert_eq!(origin_from(&origin_document(&origin, 3).unwrap()).unwrap(), origin);
         }
     }
 
@@ -302,8 +315,8 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_not_ours_is_refused() {
-        let mut document = origin_document(&Origin { offsets: offsets(), ..Origin::default() });
-        document.fields[0].1 = Value::Document(vec![("orders".into(), Value::Document(Vec::new()))]);
+        let mut document = origin_document(&Origin { offsets: offsets(), ..Origin::default() }, 3).unwrap();
+        document.fields[1].1 = Value::Document(vec![("orders".into(), Value::Document(Vec::new()))]);
         assert!(matches!(origin_from(&document), Err(StoreError::Unreadable(_))));
     }
 

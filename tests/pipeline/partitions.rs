@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tillflow_dataflows::records::Topic;
 
+use crate::support::cluster::{free_hosts, process};
 use crate::support::oracle::{assert_equal, documents};
 use crate::support::world::{Store, Topics, counted};
 use crate::support::{SOON, wait_for};
@@ -71,4 +72,26 @@ fn partitions_that_come_under_load_in_sqlite() {
 #[test]
 fn partitions_that_come_under_load_in_mongodb() {
     added(&Store::mongodb("added"), "added-m", "60");
+}
+
+#[test]
+fn partitions_that_come_are_read_by_the_processes_they_belong_to() {
+    let (store, topics) = (Store::sqlite(), Topics::init("added-c", 1));
+    topics.generate(75, 300);
+    let hosts = free_hosts(2);
+    let mut running: Vec<_> = (0..2).map(|index| process(store.run(&topics, "--workers 1"), &hosts, index)).collect();
+    let store = &store;
+    let all = |least: i64| move || store.progress().filter(|progress| counted(progress) >= least);
+    wait_for(SOON, "the first records", all(300));
+    topics.widen(3);
+    topics.generate(76, 900);
+    // By topic and number every second one is the other process's.
+    let progress = wait_for(2 * TAKEN_UP, "the new partitions to be counted", all(1_200));
+    assert_eq!(progress.offsets.len(), 9, "{progress:?}");
+    for process in running.drain(..).rev().collect::<Vec<_>>() {
+        assert_eq!(process.end("TERM", STOP).code, Some(0));
+    }
+    assert_equal(&topics, store, "--complete");
+    store.catch_up(&topics, "--workers 1");
+    assert_equal(&topics, store, "--complete");
 }

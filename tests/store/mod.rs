@@ -60,6 +60,7 @@ macro_rules! conformance_suite {
             deleted_documents_are_gone,
             the_first_dead_letter_stays,
             raw_records_are_written_once,
+            raw_records_of_one_partition_are_forgotten,
             the_origin_changes_with_a_commit_only,
             fingerprints_are_those_of_the_last_commit,
             alerts_are_found,
@@ -427,6 +428,17 @@ pub fn raw_records_are_written_once(fixture: &dyn Fixture) {
     }
 }
 
+pub fn raw_records_of_one_partition_are_forgotten(fixture: &dyn Fixture) {
+    let mut store = fixture.open();
+    store.acquire("a").unwrap();
+    let ids = ["sales|0|1", "sales|1|0", "sales|1|22", "sales|10|0", "user_activity|1|0"];
+    let of = |id: &str| Document { id: id.into(), ..raw(0, None) };
+    store.write_raw(&ids.map(of)).unwrap();
+    store.forget_raw(Topic::Sales, 1).unwrap();
+    let left = all(fixture, Collection::RawData);
+    assert_eq!(left.iter().map(|document| document.id.as_str()).collect::<Vec<_>>(), [ids[0], ids[3], ids[4]]);
+}
+
 pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {
     let mut store = fixture.open();
     store.acquire("a").unwrap();
@@ -441,6 +453,7 @@ pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {
             by: "a".into(),
         }],
         late_before: BTreeMap::from([((Topic::UserActivity, 1), AT - next)]),
+        expiring_before: Some(AT + next),
     };
     let mut first = commit(1, Vec::new());
     first.origin = Some(origin(4));

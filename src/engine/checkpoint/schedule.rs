@@ -16,6 +16,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A checkpoint that took longer is not made again when a run is stopped.
 const LAST_MAX: Duration = Duration::from_secs(2);
 
+/// How long a stop waits for the last checkpoint.
+const LAST_WITHIN: Duration = Duration::from_secs(3);
+
 /// A checkpoint that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::engine) struct Asked {
@@ -39,14 +42,17 @@ pub(in crate::engine) struct Schedule {
     newest: AtomicU64,
     /// When the next one may be asked for, and how long the last one took.
     times: Mutex<Times>,
-    /// Workers that read nothing any more.
+    /// Workers that read nothing any more, and since when the first of those in this process does.
     ended: AtomicUsize,
+    ending: OnceLock<Instant>,
     /// Whether there is a checkpoint when nothing is read any more.
     ends_with_one: OnceLock<bool>,
     /// The last tick that was abandoned here.
     abandoned: AtomicU64,
     /// The last checkpoint is written, or could not be.
     is_over: AtomicBool,
+    /// Nobody waits for a checkpoint any more.
+    is_given_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -68,9 +74,11 @@ impl Schedule {
             newest: AtomicU64::new(0),
             times: Mutex::new(Times { due: now + interval, asked: now, took: None }),
             ended: AtomicUsize::new(0),
+            ending: OnceLock::new(),
             ends_with_one: OnceLock::new(),
             abandoned: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
+            is_given_up: AtomicBool::new(false),
         }
     }
 
@@ -78,8 +86,8 @@ impl Schedule {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A worker opens a tick.
-    pub(super) fn opening(&self, tick: Tick) {
+    /// A worker opens a tick, or has said that it is beyond it.
+    pub(in crate::engine) fn opening(&self, tick: Tick) {
         self.newest.fetch_max(tick, Ordering::SeqCst);
     }
 
@@ -129,6 +137,11 @@ impl Schedule {
         Some(self.abandoned.load(Ordering::SeqCst)).filter(|tick| *tick != 0)
     }
 
+    /// The greatest tick that a worker here has opened.
+    pub(in crate::engine) fn newest(&self) -> Tick {
+        self.newest.load(Ordering::SeqCst)
+    }
+
     fn forget(&self, tick: Tick) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.take_if(|asked| asked.tick == tick).is_some()
@@ -168,6 +181,7 @@ impl Schedule {
 
     /// Some workers read nothing any more. When none does, one last checkpoint is asked for.
     pub(in crate::engine) fn end(&self, workers: usize) {
+        self.ending.get_or_init(Instant::now);
         self.ended.fetch_add(workers, Ordering::SeqCst);
     }
 
@@ -180,6 +194,21 @@ impl Schedule {
     /// part when it is abandoned and asked for again.
     pub(in crate::engine) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::SeqCst)
+    }
+
+    /// Lets a stop wait for the last checkpoint no longer than is sensible: the state may be large, or another process may
+    /// not answer. The next start then goes on from an older one.
+    pub(in crate::engine) fn hurry(&self) {
+        if self.ending.get().is_some_and(|ending| ending.elapsed() > LAST_WITHIN) && !self.is_over() {
+            tracing::info!("not waiting for the last checkpoint any longer: the next start reads a little more again");
+            self.is_given_up.store(true, Ordering::SeqCst);
+            self.set_over();
+        }
+    }
+
+    /// Whether a checkpoint that is not whole yet is to be left.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::SeqCst)
     }
 
     /// Process 0 says so.

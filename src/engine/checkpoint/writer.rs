@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tillflow_dataflows::records::Millis;
 
 use super::folder::{Folder, Owner};
 use super::manifest::{FORMAT, Manifest, ShardObject};
@@ -95,24 +96,41 @@ impl Writer {
         }
     }
 
-    /// Writes a checkpoint, unless the store will not get as far.
+    /// Writes a checkpoint, unless the store will not get as far or nobody waits for it any more. Leaves nothing of one that
+    /// does not become whole.
     fn write(&self, shards: &[Shard], claimed: &mut bool) -> Result<bool, String> {
         let made_at = now();
         // The time first: later ones come later in order.
         let id = format!("{made_at:015}-{}", self.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+        let is_whole = self.write_parts(&id, made_at, shards, claimed);
+        if is_whole != Ok(true)
+            && let Err(error) = self.folder.remove(&id)
+        {
+            tracing::warn!("cannot remove what is left of {id} from {}: {error}", self.folder.shown());
+        }
+        if is_whole == Ok(true) {
+            self.prune(&id);
+            crate::fault::point("checkpoint.pruned");
+        }
+        is_whole
+    }
+
+    fn write_parts(&self, id: &str, made_at: Millis, shards: &[Shard], claimed: &mut bool) -> Result<bool, String> {
         let mut objects = Vec::new();
         let mut offsets = Offsets::new();
         for (place, shard) in shards.iter().enumerate() {
+            if self.schedule.is_given_up() {
+                return Ok(false);
+            }
             offsets.extend(
                 shard.partitions.iter().filter_map(|(saved, next)| Some(((saved.topic, saved.number), (*next)?))),
             );
             let (name, bytes) = (format!("shard-{place}"), shard.encode());
             objects.push(ShardObject { name: name.clone(), bytes: bytes.len(), crc: crc32fast::hash(&bytes) });
-            self.folder.write_part(&id, &name, bytes)?;
+            self.folder.write_part(id, &name, bytes)?;
             crate::fault::point("checkpoint.shard");
         }
         if !self.written.wait(&offsets) {
-            self.folder.remove(&id)?;
             return Ok(false);
         }
         crate::fault::point("checkpoint.reached");
@@ -130,10 +148,8 @@ impl Writer {
             offsets: Manifest::listed(&offsets),
             shards: objects,
         };
-        self.folder.write_manifest(&id, &manifest)?;
+        self.folder.write_manifest(id, &manifest)?;
         crate::fault::point("checkpoint.whole");
-        self.prune(&id);
-        crate::fault::point("checkpoint.pruned");
         Ok(true)
     }
 
@@ -142,7 +158,8 @@ impl Writer {
         let kept: Vec<String> = self.folder.checkpoints().into_iter().take(KEPT).map(|found| found.id).collect();
         let oldest = kept.iter().map(String::as_str).min().unwrap_or(newest);
         for id in self.folder.ids() {
-            // What is between the kept ones and not whole may be another instance's, which is just being made.
+            // What is between the kept ones and not whole may be another instance's, which is just being made. What is
+            // before them and not whole was left by one that was killed.
             if id.as_str() < oldest
                 && let Err(error) = self.folder.remove(&id)
             {

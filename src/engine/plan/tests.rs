@@ -29,6 +29,7 @@ fn origin(start: i64) -> Origin {
         lineage: "known".into(),
         accepted: Vec::new(),
         late_before: BTreeMap::new(),
+        expiring_before: None,
     }
 }
 

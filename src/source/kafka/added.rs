@@ -31,8 +31,8 @@ impl Added {
     }
 
     /// From here on, a partition that is not among these is a new one.
-    pub(super) fn begin(&self, partitions: &[PartitionInfo]) {
-        self.lock().known = partitions.iter().map(|info| (info.topic, info.partition)).collect();
+    pub(super) fn begin(&self, places: impl Iterator<Item = (Topic, i32)>) {
+        self.lock().known = places.collect();
     }
 
     /// Names a consumer that may be asked to read what is found.

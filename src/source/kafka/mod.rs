@@ -92,7 +92,7 @@ impl Source for KafkaSource {
             )));
         }
         partitions.sort_by_key(|info| (info.topic, info.partition));
-        self.watch.added().begin(&partitions);
+        self.watch.added().begin(partitions.iter().map(|info| (info.topic, info.partition)));
         Ok(partitions)
     }
 
@@ -100,6 +100,10 @@ impl Source for KafkaSource {
         let consumer = Arc::new(self.client.consumer_of(assignments.len())?);
         self.watch.added().tell(&consumer);
         Ok(Box::new(KafkaReader::new(&self.client, consumer, assignments, self.watch.ends())?))
+    }
+
+    fn go_on_from(&self, places: &[(Topic, i32)]) {
+        self.watch.added().begin(places.iter().copied());
     }
 
     fn added(&self, known: usize) -> Vec<PartitionInfo> {

@@ -76,8 +76,9 @@ impl Prepared {
             batches.insert_if_absent(document)?;
         }
         if let Some(origin) = &commit.origin {
-            // Without transactions a crash can leave it ahead of `progress`: the next instance computes the same.
-            batches.put(&origin_document(origin))?;
+            // Without transactions a crash can leave it ahead of `progress`: what it then says of partitions that are not
+            // counted does not count.
+            batches.replace(&origin_document(origin, commit.epoch)?)?;
         }
         if !commit.fingerprints.is_empty() {
             // Likewise ahead of `progress` after a crash; whoever reads them leaves out what is.
@@ -254,12 +255,6 @@ impl Batches {
         let mut filter = rawdoc! { "_id": document.id.as_str() };
         self.push_guard(&mut filter);
         self.update(document.collection, filter, &to_bson(document)?, true);
-        Ok(())
-    }
-
-    /// [`Batches::replace`] whatever is there.
-    fn put(&mut self, document: &Document) -> Result<(), StoreError> {
-        self.update(document.collection, rawdoc! { "_id": document.id.as_str() }, &to_bson(document)?, true);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use ::mongodb::bson::raw::RawDocumentBuf;
 use ::mongodb::bson::{Document as BsonDocument, doc};
 use ::mongodb::options::ReturnDocument;
 use ::mongodb::{Client, ClientSession, Database};
+use tillflow_dataflows::records::Topic;
 use tokio::sync::Mutex;
 
 use super::bson::{from_bson, to_bson};
@@ -15,7 +16,9 @@ use super::fault::{DUPLICATE_KEY, Fault, INDEX_CONFLICTS, NAMESPACE_EXISTS};
 use super::read::MongoReader;
 use crate::document::{Collection, Document, Value};
 use crate::store::retry::Backoff;
-use crate::store::state::{FINGERPRINTS, Held, ORIGIN, PROGRESS, fingerprints_from, origin_from, progress_from};
+use crate::store::state::{
+    FINGERPRINTS, Held, ORIGIN, PROGRESS, fingerprints_from, origin_from, progress_from, raw_ids,
+};
 use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions, StoreScan};
 
 /// The store that an instance writes to.
@@ -137,6 +140,17 @@ impl Store for MongoStore {
                 None => Ok(()),
             },
         }
+    }
+
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        let (first, end) = raw_ids(topic, partition);
+        self.retry("forget raw_data in", move |database| {
+            let those = doc! { "_id": { "$gte": &first, "$lt": &end } };
+            async move {
+                database.collection::<BsonDocument>(Collection::RawData.name()).delete_many(those).await?;
+                Ok(())
+            }
+        })
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
@@ -358,5 +372,19 @@ async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault
             .update_many(doc! { "epoch": { "$gt": epoch } }, doc! { "$set": { "epoch": epoch } })
             .await?;
     }
+    // One of an older version has no epoch.
+    let later = doc! { "$or": [{ "epoch": { "$gt": epoch } }, { "epoch": { "$exists": false } }] };
+    database
+        .collection::<BsonDocument>(Collection::PipelineState.name())
+        .update_many(
+            doc! { "_id": { "$in": [ORIGIN, FINGERPRINTS] }, "$and": [later] },
+            doc! { "$set": { "epoch": epoch } },
+        )
+        .await?;
+    // Whoever reads the records again decides again, and in an epoch of its own.
+    database
+        .collection::<BsonDocument>(Collection::DeadLetters.name())
+        .delete_many(doc! { "epoch": { "$gt": epoch } })
+        .await?;
     Ok(())
 }

@@ -142,6 +142,7 @@ const fn columns(collection: Collection) -> &'static [(&'static str, Kind)] {
             ("lineage", Plain),
             ("accepted", Nested),
             ("late_before_ms", Nested),
+            ("expiring_before", Time),
             ("records", Nested),
         ],
     }

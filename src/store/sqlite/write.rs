@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use tillflow_dataflows::records::Topic;
 
 use super::cell::to_sql;
 use super::rows::{Conflict, Writers, documents, one_document, select};
@@ -12,7 +13,7 @@ use crate::document::{Collection, Document};
 use crate::store::retry::Backoff;
 use crate::store::state::{
     FINGERPRINTS, Held, ORIGIN, PROGRESS, epoch_to_stored, fingerprints_document, fingerprints_from, offsets_to_value,
-    origin_document, origin_from, progress_document, progress_from,
+    origin_document, origin_from, progress_document, progress_from, raw_ids,
 };
 use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Store, StoreError, StoreOptions, StoreScan};
 
@@ -185,11 +186,21 @@ impl Store for SqliteStore {
         })
     }
 
+    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        let (first, end) = raw_ids(topic, partition);
+        self.transact("forget raw_data in", |transaction, _| {
+            let sql = "DELETE FROM raw_data WHERE \"_id\" >= ?1 AND \"_id\" < ?2";
+            transaction.prepare_cached(sql)?.execute([&first, &end])?;
+            Ok(())
+        })
+    }
+
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let Some(held) = self.held.clone() else {
             return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
         };
-        let mut state: Vec<Document> = commit.origin.iter().map(origin_document).collect();
+        let mut state: Vec<Document> =
+            commit.origin.iter().map(|origin| origin_document(origin, commit.epoch)).collect::<Result<_, _>>()?;
         if !commit.fingerprints.is_empty() {
             state.push(fingerprints_document(&commit.fingerprints, commit.epoch)?);
         }
