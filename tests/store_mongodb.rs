@@ -492,7 +492,7 @@ fn guarded_writes_recover_from_half_a_commit() {
     let mut store = database.open();
     store.acquire("a").unwrap();
     let letter =
-        |id: &str| document(Collection::DeadLetters, id, vec![("epoch", Value::Int(1)), ("detail", text("1"))]);
+        |id: &str| document(Collection::DeadLetters, id, vec![("detail", text("1")), ("epoch", Value::Int(1))]);
     let mut first = commit(1, vec![row("a", 1, 1), row("b", 1, 1)]);
     first.origin = Some(Origin { configuration: "first".into(), ..Origin::default() });
     first.dead_letters = vec![letter("kept")];

@@ -24,7 +24,7 @@ DECIMALS = {
 }
 TIMES = {"timestamp", "window_end", "as_of", "last_updated", "opened_at", "resolved_at", "committed_at"}
 TIMES.add("kafka_timestamp")
-NESTED = {"products", "outcomes", "reasons", "offsets"}
+NESTED = {"products", "outcomes", "reasons", "offsets", "late_before_ms"}
 SMALL_INTEGERS = {"partition", "rank"}
 UNTOUCHED = {("raw_data", "value"), ("pipeline_state", "instance"), ("pipeline_state", "fence")}
 
