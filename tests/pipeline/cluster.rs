@@ -146,9 +146,9 @@ fn a_signal_to_one_process_stops_all() {
     let topics = Topics::named("cluster-term");
     topics.send(Hostile { seed: 1, count: 60 }, 0.0, 1.0);
     let store = Store::sqlite();
-    let mut sending = topics.start_sending(Hostile { seed: 46, count: 6_000 }, 200);
+    let mut sending = topics.start_sending(Hostile { seed: 46, count: 9_000 }, 200);
     let mut seen = 0;
-    for (asked, signal) in [(1, "TERM"), (0, "INT")] {
+    for (asked, signal, held_up) in [(1, "TERM", false), (0, "INT", false), (1, "TERM", true)] {
         let hosts = free_hosts(2);
         let mut running: Vec<Running> =
             (0..2).map(|index| process(store.run(&topics, "--workers 1"), &hosts, index)).collect();
@@ -158,7 +158,15 @@ fn a_signal_to_one_process_stops_all() {
         }
         assert!(!sending.is_over(), "the machine is too slow for this test");
         let sent = Instant::now();
-        running[asked].signal(signal);
+        if held_up {
+            // The other one gets far ahead of it.
+            running[0].signal("STOP");
+            running[asked].signal(signal);
+            std::thread::sleep(Duration::from_millis(500));
+            running[0].signal("CONT");
+        } else {
+            running[asked].signal(signal);
+        }
         if asked == 1 {
             // What a supervisor does to all of them, a moment later; it is their first signal all the same.
             wait_for(STOP, "the word", || running[0].stderr().contains("was asked to stop").then_some(()));
