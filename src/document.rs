@@ -57,7 +57,7 @@ impl Collection {
 }
 
 /// A field's value. An absent field is absent, never a null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Value {
     /// Text.
     Text(String),

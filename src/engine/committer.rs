@@ -15,7 +15,7 @@ use tillflow_dataflows::time::{Diff, Tick};
 
 use super::alerts::{AlertBook, alert_id};
 use super::checkpoint::Shard;
-use super::correction::{Correction, RowsInForce, correction};
+use super::correction::{Correction, RowsInForce, Stored};
 use super::documents::{Stamp, document, document_id};
 use super::drain::TickBatch;
 use super::expiry::Expiring;
@@ -48,7 +48,12 @@ pub(super) struct Beginning {
     pub(super) expiring: Expiring,
     /// What writes checkpoints, if one does.
     pub(super) shards: Option<Sender<Shard>>,
+    /// What the store holds, if something is read again.
+    pub(super) stored: Option<ReadStored>,
 }
+
+/// Gives what the store holds, if this store can tell.
+pub(super) type ReadStored = Box<dyn FnOnce() -> Result<Option<Stored>, EngineError> + Send>;
 
 /// The committer's state between commits.
 pub(super) struct Committer {
@@ -66,6 +71,7 @@ pub(super) struct Committer {
     alerts: AlertBook,
     /// What has been read again; absent when nothing needs to be, or when that is over.
     rebuild: Option<Rebuild>,
+    stored: Option<ReadStored>,
     expiring: Expiring,
     shards: Option<Sender<Shard>>,
     newest: Option<Millis>,
@@ -128,7 +134,7 @@ impl Merged {
 impl Committer {
     pub(super) fn new(
         store: Box<dyn Store>,
-        Beginning { progress, plan, alerts, expiring, shards }: Beginning,
+        Beginning { progress, plan, alerts, expiring, shards, stored }: Beginning,
         shared: std::sync::Arc<Shared>,
     ) -> Committer {
         Committer {
@@ -143,6 +149,7 @@ impl Committer {
             fingerprints: plan.fingerprints,
             alerts,
             rebuild: plan.rebuild.then(|| Rebuild::new(&plan.partitions)),
+            stored,
             expiring,
             shards,
             newest: None,
@@ -274,10 +281,10 @@ impl Committer {
     }
 
     /// What the store holds otherwise than it should, once `rows` are in force; none if this store cannot tell.
-    fn correction(&self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
-        let Some(mut scan) = self.store.scanner()? else { return Ok(None) };
-        let views = &self.shared.options.views;
-        Ok(Some(correction(rows, scan.as_mut(), (self.epoch, stamp), self.expiring.begun(), views)?))
+    fn correction(&mut self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
+        let Some(read) = self.stored.take() else { return Ok(None) };
+        let Some(stored) = self.shared.pulse.during(read)? else { return Ok(None) };
+        Ok(Some(stored.correction(rows, (self.epoch, stamp), self.expiring.begun(), &self.shared.options.views)))
     }
 
     /// Opens and resolves alerts whose conditions came or went while nobody was looking.

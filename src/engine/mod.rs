@@ -48,15 +48,16 @@ use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{PartitionStatus, Phase, Status};
-use crate::store::{Acceptance, Store, StoreError};
+use crate::store::{Acceptance, Store, StoreError, StoreScan};
 use crate::views::ViewSet;
 
 pub use self::checkpoint::CheckpointOptions;
 pub use self::documents::{document, document_id};
 
 use self::checkpoint::{Owner, Schedule, Writer, Written};
-use self::committer::{Beginning, Committer};
+use self::committer::{Beginning, Committer, ReadStored};
 use self::control::{Control, Told};
+use self::correction::Stored;
 use self::expiry::{Expiring, Expiry};
 use self::plan::Planned;
 use self::start::Start;
@@ -251,9 +252,10 @@ impl Run {
         let control =
             others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild, elsewhere, expired)).transpose()?;
         let _watchdog = Watchdog::start(&shared)?;
+        let stored = if plan.rebuild { Some(read_meanwhile(store.scanner()?)?) } else { None };
         let store = watchdog::watched(store, &shared.pulse);
-        let committer =
-            Committer::new(store, Beginning { progress, plan, alerts, expiring, shards }, Arc::clone(&shared));
+        let beginning = Beginning { progress, plan, alerts, expiring, shards, stored };
+        let committer = Committer::new(store, beginning, Arc::clone(&shared));
         let committing = std::thread::Builder::new()
             .name("tillflow-commit".into())
             .spawn(move || committer.run(&batches_waiting, &raw_waiting))
@@ -323,6 +325,17 @@ impl Shared {
         control::hand(&others.links, elsewhere, handed);
         Control::start(&others.links, others.sockets.0, others.processes, self)
     }
+}
+
+/// Reads what the store holds while the state is rebuilt: nothing is written before the two are compared.
+fn read_meanwhile(scan: Option<Box<dyn StoreScan>>) -> Result<ReadStored, EngineError> {
+    let Some(mut scan) = scan else { return Ok(Box::new(|| Ok(None))) };
+    let reading = std::thread::Builder::new()
+        .name("tillflow-scan".into())
+        .spawn(move || Stored::read(scan.as_mut()))
+        .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))?;
+    let ended = move || reading.join().map_err(|_| EngineError::Bug(String::from("the store's reader panicked")));
+    Ok(Box::new(move || Ok(Some(ended()??))))
 }
 
 /// Milliseconds since 1970 by this machine's clock.

@@ -17,7 +17,8 @@ use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel, Topic};
 use tillflow_dataflows::time::{Diff, Granularity, Tick, Window};
 
 use super::alerts::alert_id;
-use super::committer::{Beginning, Committer};
+use super::committer::{Beginning, Committer, ReadStored};
+use super::correction::Stored;
 use super::documents::{Stamp, document};
 use super::drain::TickBatch;
 use super::expiry::Expiring;
@@ -296,8 +297,10 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
         let _ = raw_sent.send(documents);
     }
     drop((batches_sent, raw_sent));
-    let committer =
-        Committer::new(store, Beginning { progress, plan, alerts, expiring, shards: None }, Arc::clone(&shared));
+    let scan = store.scanner()?;
+    let stored: ReadStored = Box::new(move || Ok(scan.map(|mut scan| Stored::read(scan.as_mut())).transpose()?));
+    let beginning = Beginning { progress, plan, alerts, expiring, shards: None, stored: Some(stored) };
+    let committer = Committer::new(store, beginning, Arc::clone(&shared));
     committer.run(&batches_waiting, &raw_waiting).map(|_| ())
 }
 

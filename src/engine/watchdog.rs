@@ -52,6 +52,16 @@ impl Pulse {
     }
 }
 
+impl Pulse {
+    /// Does what waits for the store.
+    pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.in_store.store(true, Ordering::Relaxed);
+        let result = call();
+        self.in_store.store(false, Ordering::Relaxed);
+        result
+    }
+}
+
 /// A moment, as the watchdog sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
@@ -170,10 +180,7 @@ pub(super) fn watched(store: Box<dyn Store>, pulse: &Arc<Pulse>) -> Box<dyn Stor
 
 impl Watched {
     fn during<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> T {
-        self.pulse.in_store.store(true, Ordering::Relaxed);
-        let result = call(self.store.as_mut());
-        self.pulse.in_store.store(false, Ordering::Relaxed);
-        result
+        self.pulse.during(|| call(self.store.as_mut()))
     }
 }
 
