@@ -73,11 +73,13 @@ pub(super) fn end_at_once(words: &'static str) -> Result<(), CliError> {
 
 /// The threads, by the beginnings of their names, without which a run would stand still or say what is not so. The
 /// others, which build pages and show the status, may fail alone.
-const PIPELINE: [&str; 12] = [
+const PIPELINE: [&str; 14] = [
     "main",
     "timely:",
     "tillflow-commit",
     "tillflow-checkpoint",
+    "tillflow-compare",
+    "tillflow-scan",
     "tillflow-mongodb",
     "tillflow-read",
     "tillflow-lag",

@@ -284,7 +284,10 @@ impl Committer {
     fn correction(&mut self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
         let Some(read) = self.stored.take() else { return Ok(None) };
         let Some(stored) = self.shared.pulse.during(read)? else { return Ok(None) };
-        Ok(Some(stored.correction(rows, (self.epoch, stamp), self.expiring.begun(), &self.shared.options.views)))
+        stored
+            .correction(rows, (self.epoch, stamp), self.expiring.begun(), &self.shared.options.views)
+            .map(Some)
+            .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))
     }
 
     /// Opens and resolves alerts whose conditions came or went while nobody was looking.

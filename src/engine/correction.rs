@@ -77,30 +77,34 @@ impl Stored {
 
     /// Compares the documents with the rows in force. A document that is as it should be keeps its epoch; what differs, is
     /// missing or is too much is corrected with `stamp`. Windows that are final and end at or before `expired` have left
-    /// memory, or a part of them has: their documents stay as they are.
+    /// memory, or a part of them has: their documents stay as they are. An error where there is no room for a thread.
     pub(super) fn correction(
         self,
         rows: RowsInForce,
         (committed, stamp): (u64, Stamp),
         expired: Option<Millis>,
         views: &ViewSet,
-    ) -> Correction {
+    ) -> std::io::Result<Correction> {
         let rows: Vec<Row> = rows.into_iter().collect();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
         let share = rows.len().div_ceil(threads).max(FEW);
         let wanted = |row: &Row| self.wanted(row, (committed, stamp), expired, views);
         let upserts = std::thread::scope(|scope| {
             let of_share = |rows: &[Row]| rows.iter().filter_map(wanted).collect::<Vec<_>>();
-            let comparing: Vec<_> = rows.chunks(share).map(|rows| scope.spawn(move || of_share(rows))).collect();
+            let compare = |rows| {
+                let thread = std::thread::Builder::new().name("tillflow-compare".into());
+                thread.spawn_scoped(scope, move || of_share(rows))
+            };
+            let comparing: Vec<_> = rows.chunks(share).map(compare).collect::<Result<_, _>>()?;
             let found = comparing.into_iter().flat_map(|thread| match thread.join() {
                 Ok(found) => found,
                 Err(panic) => std::panic::resume_unwind(panic),
             });
-            found.collect()
-        });
+            Ok::<_, std::io::Error>(found.collect())
+        })?;
         let unmet = self.documents.into_iter().filter(|(_, brief)| !brief.is_met.load(Ordering::Relaxed));
         let too_much = unmet.filter(|(_, brief)| brief.final_end.is_none() || brief.final_end > expired);
-        Correction { upserts, deletes: too_much.map(|(id, _)| id).collect() }
+        Ok(Correction { upserts, deletes: too_much.map(|(id, _)| id).collect() })
     }
 
     /// The document of a row, if the store does not hold it as it should.
