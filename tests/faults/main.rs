@@ -2,8 +2,8 @@
 //!
 //! A row is a test named by its number in the matrix. The oracle in `tests/oracle` judges every document after each
 //! fault. `TILLFLOW_FAULTS=long` runs the long form, `TILLFLOW_FAULTS_SEED` a seed again, and
-//! `TILLFLOW_FAULTS_REPORT` names a file that gets a line of JSON for each row. `./test.sh` runs the short form,
-//! `./test.sh faults --long` the long one.
+//! `TILLFLOW_FAULTS_REPORT` names a file that gets a line of JSON for each row. `./test.sh` runs its fast and telling
+//! rows, `./test.sh faults` the short form, `./test.sh faults --long` the long one.
 
 mod broker;
 mod clusters;
