@@ -210,7 +210,8 @@ fn windows_that_left_memory_stay_in_the_store_whatever_comes() {
     // Without a checkpoint everything is read again, with the same outcomes and nothing to correct.
     remove(&shop.state());
     let summary = shop.catch_up(1);
-    assert_eq!((summary.records, summary.commits), (0, 0));
+    // There may be one that says how far windows have left.
+    assert!(summary.records == 0 && summary.commits <= 1, "{summary:?}");
     assert_eq!(shop.windows(), later);
     let held = shop.run_until_windows_leave(1);
     assert!(held < filled.len() as f64 / 2.0, "{held}");

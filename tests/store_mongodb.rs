@@ -500,9 +500,6 @@ fn guarded_writes_recover_from_half_a_commit() {
     // Half of epoch 9, without its progress.
     let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 9_i64, "units": 99_i64 } } };
     database.run(doc! { "update": "aggregated_data", "updates": [half] });
-    let origin = doc! { "q": { "_id": "origin" }, "u": { "$set": { "epoch": 9_i64 } } };
-    database.run(doc! { "update": "pipeline_state", "updates": [origin] });
-    database.run(doc! { "insert": "dead_letters", "documents": [{ "_id": "redone", "epoch": 9_i64, "detail": "9" }] });
     let mut next = database.open();
     assert_eq!(next.acquire("b").unwrap().0.epoch, 1);
     let mut correcting = commit(5, vec![row("a", 5, 5)]);

@@ -222,7 +222,7 @@ impl Committer {
             self.pass_on(std::mem::take(&mut merged.shards));
             let tick = merged.tick;
             let committed = self.commit(merged)?;
-            self.expiring.consider(self.as_of, tick).into_iter().for_each(|bounds| self.shared.expiry.set(bounds));
+            self.let_windows_go(tick)?;
             for _ in 1..ticks {
                 self.shared.pending.remove(0);
             }
@@ -240,6 +240,19 @@ impl Committer {
             self.commit(Merged::default())?;
         }
         crate::fault::point("stop.ended");
+        Ok(())
+    }
+
+    /// The committer's part in letting final windows go, when everything up to `tick` is committed.
+    fn let_windows_go(&mut self, tick: Tick) -> Result<(), EngineError> {
+        if let Some(before) = self.expiring.decide(self.as_of) {
+            self.origin.expiring_before = Some(before);
+            (self.origin_is_news, self.must_commit) = (true, true);
+            self.commit(Merged::default())?;
+        }
+        if let Some(bounds) = self.expiring.consider(self.as_of, tick) {
+            self.shared.expiry.set(bounds);
+        }
         Ok(())
     }
 
@@ -386,10 +399,6 @@ impl Committer {
                 self.origin_is_news = true;
             }
             self.newest = self.newest.max(consumed.newest);
-        }
-        if let Some(before) = self.expiring.propose(as_of) {
-            self.origin.expiring_before = Some(before);
-            self.origin_is_news = true;
         }
         let committed_at = now();
         let commit = Commit {

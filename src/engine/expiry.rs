@@ -2,14 +2,14 @@
 //!
 //! A partition that gives its first record afterwards must not change them. So this takes three steps:
 //!
-//! 1. The committer *offers* an instant, when the clocks it has committed allow it. Before anybody hears of it, it is in
-//!    the store's origin: every later start begins with it, so that no instance that goes on, from whatever checkpoint,
-//!    can begin a partition without it.
+//! 1. The committer *offers* an instant, when the clocks it has committed allow it.
 //! 2. Each worker *agrees*, in a note of a tick: whatever partition of its own begins from that tick on, what it gives of
 //!    windows before the instant is late. A worker whose partitions may have begun without it knowing, because they are
 //!    neither read nor known to be empty, does not agree yet.
 //! 3. When the ticks of all these notes are committed, no partition is unknown any more. If the clocks still allow it, the
-//!    committer *decides*, and each worker lets go at a tick of its own.
+//!    committer *decides*: with a commit of its own the instant is in the store's origin, and then each worker lets go at a
+//!    tick of its own. Every later start begins with it, so that no instance that goes on, from whatever checkpoint, can
+//!    begin a partition without it.
 //!
 //! Which records are late because of it depends on when they came, so the instant that a partition began with is in the
 //! store's origin: reading the partition again decides the same.
@@ -66,8 +66,8 @@ pub(super) struct Expiring {
     agreed: BTreeMap<usize, Millis>,
     /// What the state lacked when the run began.
     begun: Option<Millis>,
-    /// What is to be offered as soon as it is in the store.
-    proposed: Option<Millis>,
+    /// What the store's origin has.
+    stored: Option<Millis>,
     bounds: Bounds,
 }
 
@@ -87,7 +87,7 @@ impl Expiring {
             // Workers begin with it.
             agreed: offered.into_iter().flat_map(|offered| (0..workers).map(move |worker| (worker, offered))).collect(),
             begun: restored.expired,
-            proposed: offered,
+            stored: offered,
             bounds: Bounds { offered, decided: None },
         };
         given.for_each(|saved| expiring.tell((saved.topic, saved.number), saved.clock));
@@ -117,27 +117,31 @@ impl Expiring {
         expirable(self.clocks.values().copied(), as_of, self.correction_window)
     }
 
-    /// What the next commit has to write into the origin, because it is offered afterwards. `as_of` is that commit's.
-    pub(super) fn propose(&mut self, as_of: Option<Millis>) -> Option<Millis> {
-        let allowed = self.allowed(as_of).filter(|allowed| Some(*allowed) > self.proposed)?;
-        self.proposed = Some(allowed);
-        self.proposed
+    /// What everybody has agreed to and clocks allow, if the store's origin does not have it yet. It is to be written there
+    /// before this is asked for anything else.
+    pub(super) fn decide(&mut self, as_of: Option<Millis>) -> Option<Millis> {
+        let offered =
+            self.bounds.offered.filter(|offered| Some(*offered) > self.stored && self.may_leave(*offered, as_of))?;
+        self.stored = Some(offered);
+        self.stored
     }
 
-    /// What changes when everything up to `tick` is committed.
+    fn may_leave(&self, offered: Millis, as_of: Option<Millis>) -> bool {
+        let agrees = |worker| self.agreed.get(&worker).is_some_and(|agreed| *agreed >= offered);
+        self.allowed(as_of) >= Some(offered) && (0..self.workers).all(agrees)
+    }
+
+    /// What changes when everything up to `tick` is committed, and what was decided is in the origin.
     pub(super) fn consider(&mut self, as_of: Option<Millis>, tick: Tick) -> Option<Bounds> {
-        let allowed = self.allowed(as_of)?;
         let Bounds { offered, decided } = self.bounds;
         match offered {
             Some(offered) if decided.is_none_or(|(decided, _)| decided < offered) => {
-                let agrees = |worker| self.agreed.get(&worker).is_some_and(|agreed| *agreed >= offered);
-                if offered > allowed || !(0..self.workers).all(agrees) {
+                if self.stored < Some(offered) || !self.may_leave(offered, as_of) {
                     return None;
                 }
                 self.bounds.decided = Some((offered, tick));
             }
-            _ if self.proposed > offered => self.bounds.offered = self.proposed,
-            _ => return None,
+            _ => self.bounds.offered = Some(self.allowed(as_of).filter(|allowed| Some(*allowed) > offered)?),
         }
         Some(self.bounds)
     }
@@ -171,7 +175,7 @@ mod tests {
 
     /// A commit, and what changes with it.
     fn commit(expiring: &mut Expiring, as_of: Millis, tick: Tick) -> Option<Bounds> {
-        expiring.propose(Some(as_of));
+        expiring.decide(Some(as_of));
         expiring.consider(Some(as_of), tick)
     }
 
@@ -224,20 +228,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_offered_that_the_store_does_not_have() {
+    fn nothing_leaves_that_the_store_does_not_know_of() {
         let mut expiring = expiring(1);
         expiring.tell((Topic::Sales, 0), Some(10 * DAY));
-        assert_eq!(expiring.consider(Some(10 * DAY), 1), None);
-        assert_eq!(expiring.propose(Some(10 * DAY)), Some(8 * DAY));
-        assert_eq!(expiring.propose(Some(10 * DAY)), None, "once");
-        assert_eq!(expiring.consider(Some(10 * DAY), 2).and_then(|bounds| bounds.offered), Some(8 * DAY));
-        expiring.tell((Topic::Sales, 0), Some(20 * DAY));
-        assert_eq!(expiring.propose(Some(20 * DAY)), Some(18 * DAY), "what the clocks allow, whatever is agreed");
-        assert_eq!(expiring.consider(Some(20 * DAY), 3), None, "one after the other");
+        assert_eq!(expiring.decide(Some(10 * DAY)), None, "nobody has agreed");
+        assert_eq!(expiring.consider(Some(10 * DAY), 1).and_then(|bounds| bounds.offered), Some(8 * DAY));
+        assert_eq!(expiring.decide(Some(10 * DAY)), None, "nobody has agreed");
+        expiring.listen(&Note::Agreed { worker: 0, before: 8 * DAY });
+        assert_eq!(expiring.consider(Some(10 * DAY), 2), None);
+        assert_eq!(expiring.decide(Some(10 * DAY)), Some(8 * DAY));
+        assert_eq!(expiring.decide(Some(10 * DAY)), None, "once");
+        assert_eq!(expiring.consider(Some(10 * DAY), 3).and_then(|bounds| bounds.decided), Some((8 * DAY, 3)));
     }
 
     #[test]
-    fn a_run_begins_with_what_was_offered_before() {
+    fn a_run_begins_with_what_was_decided_before() {
         let mut expiring = Expiring::new(0, 2, &Restored::default(), Some(5 * DAY));
         expiring.tell((Topic::Sales, 0), Some(4 * DAY));
         assert_eq!(commit(&mut expiring, 4 * DAY, 1), None);

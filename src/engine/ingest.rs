@@ -294,7 +294,8 @@ impl Ingest {
         partition.last.remember(record);
         if !partition.admission.has_given() {
             let is_counted = record.offset < committed;
-            let late_before = if is_counted { partition.planned.late_before } else { self.late_before };
+            let known = partition.planned.late_before;
+            let late_before = if is_counted { known } else { known.max(self.late_before) };
             late_before.into_iter().for_each(|late_before| partition.admission.begin_at(late_before));
             partition.tick.late_before = late_before.filter(|_| !is_counted);
         }

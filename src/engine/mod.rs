@@ -48,7 +48,7 @@ use crate::configuration::Configuration;
 use crate::metrics::Metrics;
 use crate::source::{Source, SourceError};
 use crate::status::{PartitionStatus, Phase, Status};
-use crate::store::{Acceptance, Store, StoreError, StoreScan};
+use crate::store::{Acceptance, Store, StoreError};
 use crate::views::ViewSet;
 
 pub use self::checkpoint::CheckpointOptions;
@@ -252,7 +252,7 @@ impl Run {
         let control =
             others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild, elsewhere, expired)).transpose()?;
         let _watchdog = Watchdog::start(&shared)?;
-        let stored = if plan.rebuild { Some(read_meanwhile(store.scanner()?)?) } else { None };
+        let stored = if plan.rebuild { Some(read_meanwhile(store.as_ref())?) } else { None };
         let store = watchdog::watched(store, &shared.pulse);
         let beginning = Beginning { progress, plan, alerts, expiring, shards, stored };
         let committer = Committer::new(store, beginning, Arc::clone(&shared));
@@ -327,15 +327,28 @@ impl Shared {
     }
 }
 
-/// Reads what the store holds while the state is rebuilt: nothing is written before the two are compared.
-fn read_meanwhile(scan: Option<Box<dyn StoreScan>>) -> Result<ReadStored, EngineError> {
-    let Some(mut scan) = scan else { return Ok(Box::new(|| Ok(None))) };
+/// Reads what the store holds while the state is rebuilt: nothing is written before the two are compared. Where the rest of
+/// another instance's commit may still come, it is read as late as possible.
+fn read_meanwhile(store: &dyn Store) -> Result<ReadStored, EngineError> {
+    let Some(mut scan) = store.scanner()? else { return Ok(Box::new(|| Ok(None))) };
+    if !store.commits_are_whole() {
+        return Ok(Box::new(move || Ok(Some(Stored::read(scan.as_mut())?))));
+    }
     let reading = std::thread::Builder::new()
         .name("tillflow-scan".into())
-        .spawn(move || Stored::read(scan.as_mut()))
+        .spawn(move || (Stored::read(scan.as_mut()), scan))
         .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))?;
-    let ended = move || reading.join().map_err(|_| EngineError::Bug(String::from("the store's reader panicked")));
-    Ok(Box::new(move || Ok(Some(ended()??))))
+    Ok(Box::new(move || {
+        let read = reading.join().map_err(|_| EngineError::Bug(String::from("the store's reader panicked")))?;
+        match read {
+            // It may have been too slow beside the rebuild, or a store that was away meanwhile is back.
+            (Err(StoreError::Unavailable(why)), mut scan) => {
+                tracing::warn!("reading the store once more: {why}");
+                Ok(Some(Stored::read(scan.as_mut())?))
+            }
+            (read, _) => Ok(Some(read?)),
+        }
+    }))
 }
 
 /// Milliseconds since 1970 by this machine's clock.

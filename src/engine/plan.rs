@@ -23,8 +23,8 @@ pub(super) struct Planned {
     pub(super) committed: i64,
     /// Where it ended when the run began, if that is known.
     pub(super) end: Option<i64>,
-    /// If it has given a record that is committed: what it gives that is dated before this is late, because windows had
-    /// left memory when it began.
+    /// If it began when windows had left memory: what it gives that is dated before this is late. (Without transactions
+    /// also if only a commit that was cut off says so: what that one left behind is then what comes again.)
     pub(super) late_before: Option<Millis>,
 }
 
@@ -149,6 +149,10 @@ pub(super) fn plan(
                     origin.offsets.remove(&place);
                 }
             }
+            if committed.get(&place) <= origin.offsets.get(&place) {
+                // It is yet to give its first record.
+                origin.late_before.remove(&place);
+            }
         }
         origin.accepted.extend(accepted.iter().cloned());
     } else if let Some(acceptance) = circumstances.accepted.first() {
@@ -156,11 +160,6 @@ pub(super) fn plan(
             "{acceptance} does not fit: nothing is counted yet, so nothing can be lost; leave it out"
         )));
     }
-    // What it says of others comes from a commit that was cut off, or from a topic that is gone: they are yet to give
-    // their first record.
-    let begun = &origin.offsets;
-    let is_counted = |place: &(Topic, i32)| begun.get(place).is_some_and(|begun| committed.get(place) > Some(begun));
-    origin.late_before.retain(|place, _| is_counted(place));
 
     let mut planned = Vec::new();
     for (key, info) in &found {

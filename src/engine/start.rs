@@ -83,8 +83,8 @@ impl Start {
             left,
             Circumstances { partitions: &partitions, others: &replaced, ..circumstances },
         )?;
-        if plan.origin.expiring_before.is_some() {
-            // A run that had not heard of it may have read their first records, which are late now.
+        if plan.rebuild {
+            // Whether their first records are late may have been another matter in a run that read and did not count them.
             for (topic, partition) in plan.yet_to_begin() {
                 store.forget_raw(topic, partition)?;
             }

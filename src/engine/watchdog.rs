@@ -205,6 +205,10 @@ impl Store for Watched {
         self.during(|store| store.write_raw(documents))
     }
 
+    fn commits_are_whole(&self) -> bool {
+        self.store.commits_are_whole()
+    }
+
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
         self.during(|store| store.forget_raw(topic, partition))
     }

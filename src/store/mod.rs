@@ -135,7 +135,7 @@ pub trait Store: Send {
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError>;
 
     /// Deletes the raw documents of a partition of which nothing is counted: what an attempt that came to nothing made of
-    /// its records may not be what the next one makes of them.
+    /// its records may not be what the next one makes of them. Fenced if another instance has taken the store.
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError>;
 
     /// Makes one commit: all of it, or nothing, or [`StoreError`]. The compare-and-set on (fence, epoch) comes
@@ -151,6 +151,11 @@ pub trait Store: Send {
 
     /// What the store promises in this deployment, in one line for the log (transactions, or guarded writes).
     fn guarantee(&self) -> String;
+
+    /// Whether nothing of another instance's commit can come after the fence is taken.
+    fn commits_are_whole(&self) -> bool {
+        true
+    }
 }
 
 /// One question to a store.

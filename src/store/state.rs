@@ -93,9 +93,10 @@ pub(super) fn progress_from(document: &Document) -> Result<Progress, StoreError>
     })
 }
 
-pub(super) fn origin_document(origin: &Origin, epoch: u64) -> Result<Document, StoreError> {
+/// `fence` is that of the instance that writes it.
+pub(super) fn origin_document(origin: &Origin, fence: i64) -> Document {
     let mut fields: Fields = vec![
-        ("epoch".into(), Value::Int(epoch_to_stored(epoch)?)),
+        ("fence".into(), Value::Int(fence)),
         ("offsets".into(), offsets_to_value(&origin.offsets)),
         ("configuration".into(), Value::Text(origin.configuration.clone())),
     ];
@@ -120,7 +121,7 @@ pub(super) fn origin_document(origin: &Origin, epoch: u64) -> Result<Document, S
     if let Some(before) = origin.expiring_before {
         fields.push(("expiring_before".into(), Value::Time(before)));
     }
-    Ok(Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields })
+    Document { collection: Collection::PipelineState, id: ORIGIN.into(), fields }
 }
 
 pub(super) fn origin_from(document: &Document) -> Result<Origin, StoreError> {
@@ -294,7 +295,7 @@ mod tests {
             ..older.clone()
         };
         for origin in [older, origin] {
-            assert_eq!(origin_from(&origin_document(&origin, 3).unwrap()).unwrap(), origin);
+            assert_eq!(origin_from(&origin_document(&origin, 3)).unwrap(), origin);
         }
     }
 
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_is_not_ours_is_refused() {
-        let mut document = origin_document(&Origin { offsets: offsets(), ..Origin::default() }, 3).unwrap();
+        let mut document = origin_document(&Origin { offsets: offsets(), ..Origin::default() }, 3);
         document.fields[1].1 = Value::Document(vec![("orders".into(), Value::Document(Vec::new()))]);
         assert!(matches!(origin_from(&document), Err(StoreError::Unreadable(_))));
     }

@@ -152,3 +152,10 @@ impl Saving {
         self.is_on
     }
 }
+
+impl Drop for Saving {
+    /// A graph that is held at a tick would never be complete.
+    fn drop(&mut self) {
+        self.state.release();
+    }
+}

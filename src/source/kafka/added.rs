@@ -32,7 +32,10 @@ impl Added {
 
     /// From here on, a partition that is not among these is a new one.
     pub(super) fn begin(&self, places: impl Iterator<Item = (Topic, i32)>) {
-        self.lock().known = places.collect();
+        let mut state = self.lock();
+        state.known = places.collect();
+        // What a look has found before is among them.
+        state.found.clear();
     }
 
     /// Names a consumer that may be asked to read what is found.

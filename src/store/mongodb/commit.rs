@@ -76,9 +76,8 @@ impl Prepared {
             batches.insert_if_absent(document)?;
         }
         if let Some(origin) = &commit.origin {
-            // Without transactions a crash can leave it ahead of `progress`: what it then says of partitions that are not
-            // counted does not count.
-            batches.replace(&origin_document(origin, commit.epoch)?)?;
+            // Without transactions a crash can leave it ahead of `progress`: the next instance computes the same.
+            batches.replace_of_fence(&origin_document(origin, held.fence), held.fence)?;
         }
         if !commit.fingerprints.is_empty() {
             // Likewise ahead of `progress` after a crash; whoever reads them leaves out what is.
@@ -120,12 +119,7 @@ impl Prepared {
     }
 
     async fn in_a_transaction(&self, session: &mut ClientSession, database: &Database) -> Outcome {
-        let options = TransactionOptions::builder()
-            .read_concern(ReadConcern::snapshot())
-            .write_concern(durable())
-            .max_commit_time(COMMIT_TIME)
-            .build();
-        if let Err(error) = session.start_transaction().with_options(options).await {
+        if let Err(error) = session.start_transaction().with_options(snapshot()).await {
             return Outcome::NotCommitted(error.into());
         }
         crate::fault::point("transaction.begun");
@@ -200,6 +194,15 @@ impl Prepared {
     }
 }
 
+/// How transactions are made.
+pub(super) fn snapshot() -> TransactionOptions {
+    TransactionOptions::builder()
+        .read_concern(ReadConcern::snapshot())
+        .write_concern(durable())
+        .max_commit_time(COMMIT_TIME)
+        .build()
+}
+
 fn matched(reply: &Reply) -> i64 {
     reply.get_i32("n").map(i64::from).or_else(|_| reply.get_i64("n")).unwrap_or(0)
 }
@@ -254,6 +257,16 @@ impl Batches {
     fn replace(&mut self, document: &Document) -> Result<(), StoreError> {
         let mut filter = rawdoc! { "_id": document.id.as_str() };
         self.push_guard(&mut filter);
+        self.update(document.collection, filter, &to_bson(document)?, true);
+        Ok(())
+    }
+
+    /// [`Batches::replace`] unless an instance that came later has written it.
+    fn replace_of_fence(&mut self, document: &Document, fence: i64) -> Result<(), StoreError> {
+        let mut filter = rawdoc! { "_id": document.id.as_str() };
+        if let Guard::EpochBelow(_) = self.guard {
+            filter.append(cstr!("fence"), rawdoc! { "$lte": fence });
+        }
         self.update(document.collection, filter, &to_bson(document)?, true);
         Ok(())
     }

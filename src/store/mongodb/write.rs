@@ -10,7 +10,7 @@ use tillflow_dataflows::records::Topic;
 use tokio::sync::Mutex;
 
 use super::bson::{from_bson, to_bson};
-use super::commit::{Batches, Guard, Outcome, Prepared, write_errors};
+use super::commit::{Batches, Guard, Outcome, Prepared, snapshot, write_errors};
 use super::connect::Connection;
 use super::fault::{DUPLICATE_KEY, Fault, INDEX_CONFLICTS, NAMESPACE_EXISTS};
 use super::read::MongoReader;
@@ -143,12 +143,28 @@ impl Store for MongoStore {
     }
 
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        let (Some(held), Some(session)) = (self.held.clone(), self.session.clone()) else {
+            return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
+        };
+        let transactions = self.connection.transactions;
         let (first, end) = raw_ids(topic, partition);
         self.retry("forget raw_data in", move |database| {
+            let (held, session) = (held.clone(), Arc::clone(&session));
             let those = doc! { "_id": { "$gte": &first, "$lt": &end } };
             async move {
-                database.collection::<BsonDocument>(Collection::RawData.name()).delete_many(those).await?;
-                Ok(())
+                let mut session = session.lock().await;
+                // What another instance has written is in no snapshot without its fence.
+                if transactions {
+                    session.start_transaction().with_options(snapshot()).await?;
+                }
+                let forgotten = forget(&database, &mut session, &held, those).await;
+                match (transactions, &forgotten) {
+                    (true, Ok(())) => session.commit_transaction().await?,
+                    // If it cannot be aborted, the server is gone and does so itself.
+                    (true, Err(_)) => drop(session.abort_transaction().await),
+                    (false, _) => {}
+                }
+                forgotten
             }
         })
     }
@@ -214,6 +230,10 @@ impl Store for MongoStore {
 
     fn scanner(&self) -> Result<Option<Box<dyn StoreScan>>, StoreError> {
         Ok(Some(Box::new(MongoReader::open(&self.address, self.options.clone())?)))
+    }
+
+    fn commits_are_whole(&self) -> bool {
+        self.connection.transactions
     }
 
     fn guarantee(&self) -> String {
@@ -307,6 +327,23 @@ pub(super) async fn find_state(database: &Database, id: &str) -> Result<Option<D
     found.map(|bson| from_bson(collection, &bson)).transpose()
 }
 
+/// Deletes raw documents, if `progress` is this instance's.
+async fn forget(
+    database: &Database,
+    session: &mut ClientSession,
+    held: &Held,
+    those: BsonDocument,
+) -> Result<(), Fault> {
+    let collection = Collection::PipelineState;
+    let state = database.collection::<RawDocumentBuf>(collection.name());
+    let found = state.find_one(doc! { "_id": PROGRESS }).session(&mut *session).await?;
+    let found = found.map(|bson| from_bson(collection, &bson)).transpose()?;
+    held.judge(held.epoch, found.as_ref().map(progress_from).transpose()?.as_ref())?;
+    let raw = database.collection::<BsonDocument>(Collection::RawData.name());
+    raw.delete_many(those).session(&mut *session).await?;
+    Ok(())
+}
+
 async fn find_progress(database: Database) -> Result<Option<Progress>, Fault> {
     Ok(find_state(&database, PROGRESS).await?.as_ref().map(progress_from).transpose()?)
 }
@@ -372,19 +409,10 @@ async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault
             .update_many(doc! { "epoch": { "$gt": epoch } }, doc! { "$set": { "epoch": epoch } })
             .await?;
     }
-    // One of an older version has no epoch.
-    let later = doc! { "$or": [{ "epoch": { "$gt": epoch } }, { "epoch": { "$exists": false } }] };
+    // One of an older version has no fence.
     database
         .collection::<BsonDocument>(Collection::PipelineState.name())
-        .update_many(
-            doc! { "_id": { "$in": [ORIGIN, FINGERPRINTS] }, "$and": [later] },
-            doc! { "$set": { "epoch": epoch } },
-        )
-        .await?;
-    // Whoever reads the records again decides again, and in an epoch of its own.
-    database
-        .collection::<BsonDocument>(Collection::DeadLetters.name())
-        .delete_many(doc! { "epoch": { "$gt": epoch } })
+        .update_one(doc! { "_id": ORIGIN, "fence": { "$exists": false } }, doc! { "$set": { "fence": 0_i64 } })
         .await?;
     Ok(())
 }

@@ -187,8 +187,12 @@ impl Store for SqliteStore {
     }
 
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+        let held = self.held()?;
         let (first, end) = raw_ids(topic, partition);
-        self.transact("forget raw_data in", |transaction, _| {
+        self.transact("forget raw_data in", |transaction, tables| {
+            let state = Collection::PipelineState;
+            let found = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
+            held.judge(held.epoch, found.as_ref().map(progress_from).transpose()?.as_ref())?;
             let sql = "DELETE FROM raw_data WHERE \"_id\" >= ?1 AND \"_id\" < ?2";
             transaction.prepare_cached(sql)?.execute([&first, &end])?;
             Ok(())
@@ -196,11 +200,8 @@ impl Store for SqliteStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let Some(held) = self.held.clone() else {
-            return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
-        };
-        let mut state: Vec<Document> =
-            commit.origin.iter().map(|origin| origin_document(origin, commit.epoch)).collect::<Result<_, _>>()?;
+        let held = self.held()?;
+        let mut state: Vec<Document> = commit.origin.iter().map(|origin| origin_document(origin, held.fence)).collect();
         if !commit.fingerprints.is_empty() {
             state.push(fingerprints_document(&commit.fingerprints, commit.epoch)?);
         }
@@ -262,6 +263,11 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
+    fn held(&self) -> Result<Held, StoreError> {
+        let without = || StoreError::Fenced("this instance has not taken the store's fence".into());
+        self.held.clone().ok_or_else(without)
+    }
+
     /// Deletes raw_data that is older than its time to live.
     fn expire(&self, transaction: &Transaction<'_>, now: i64) -> Result<(), Stop> {
         if let Some(ttl) = self.options.raw_ttl {
