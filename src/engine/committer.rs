@@ -250,7 +250,8 @@ impl Committer {
             (self.origin_is_news, self.must_commit) = (true, true);
             self.commit(Merged::default())?;
         }
-        if let Some(bounds) = self.expiring.consider(self.as_of, tick) {
+        // After a decision there may be a next offer at once; nothing else may come for long.
+        while let Some(bounds) = self.expiring.consider(self.as_of, tick) {
             self.shared.expiry.set(bounds);
         }
         Ok(())
