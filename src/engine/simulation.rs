@@ -617,9 +617,17 @@ impl Store for SimulatedStore {
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
         let fate = self.call(16)?;
         let prefix = format!("{}|{partition}|", topic.name());
-        let is_its =
-            |(collection, id): &(Collection, String)| *collection == Collection::RawData && id.starts_with(&prefix);
-        lock(&self.shelf).store.documents.retain(|place, _| !is_its(place));
+        {
+            let mut world = lock(&self.shelf);
+            let found = world.store.progress.as_ref();
+            let ours = found.map(|found| (found.fence, found.epoch, found.instance.clone())) == self.held;
+            if !ours {
+                return Err(StoreError::Fenced(format!("held {:?}, found {found:?}", self.held)));
+            }
+            let is_its =
+                |(collection, id): &(Collection, String)| *collection == Collection::RawData && id.starts_with(&prefix);
+            world.store.documents.retain(|place, _| !is_its(place));
+        }
         self.end(&fate, ())
     }
 

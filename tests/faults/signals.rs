@@ -30,7 +30,9 @@ fn asked_to_stop(row: &mut Row, store: &Store, rounds: u32) {
             run.signal("INT");
             run.signal("TERM");
             let ended = run.end("CONT", STOP);
-            assert_eq!(ended.code, Some(130), "{ended:?}");
+            // Mostly 130. Two threads may take one signal each at the same instant, and then both are the first one.
+            // (That a second one ends it is a test of its own in tests/pipeline/restarts.rs.)
+            assert!(matches!(ended.code, Some(0 | 130)), "{ended:?}");
         } else {
             let ended = run.end(["TERM", "INT"][round as usize % 2], STOP);
             assert_eq!(ended.code, Some(0), "{ended:?}");
