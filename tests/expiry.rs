@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use tillflow::document::{Collection, Document, Value};
 use tillflow::engine::{CheckpointOptions, EngineOptions, Run, Summary};
+use tillflow::source::channel::OwnedRecord;
 use tillflow::source::ndjson::NdjsonSource;
+use tillflow::source::{Assignment, PartitionInfo, Reader, Source, SourceError};
 use tillflow::store::{Query, StoreAddress};
 use tillflow::verify::{AdmissionWindows, VerifyOptions, Watcher, verify};
 use tillflow::views::ViewSet;
@@ -76,6 +78,10 @@ impl Shop {
     }
 
     fn run(&self, workers: usize, until_caught_up: bool) -> Run {
+        self.run_of(workers, until_caught_up, Arc::new(NdjsonSource::new(self.folder.path(), true, Tz::UTC)))
+    }
+
+    fn run_of(&self, workers: usize, until_caught_up: bool, source: Arc<dyn Source>) -> Run {
         let folder = self.state();
         let options = EngineOptions {
             workers,
@@ -89,7 +95,7 @@ impl Shop {
             checkpoints: Some(CheckpointOptions { folder, interval: Duration::from_secs(3600) }),
             accepted: Vec::new(),
         };
-        Run::new(options, Arc::new(NdjsonSource::new(self.folder.path(), true, Tz::UTC)))
+        Run::new(options, source)
     }
 
     fn catch_up(&self, workers: usize) -> Summary {
@@ -98,22 +104,25 @@ impl Shop {
 
     /// Runs until windows have left memory on every worker; returns how many sales rollups were held then, at most.
     fn run_until_windows_leave(&self, workers: usize) -> f64 {
-        let run = self.run(workers, false);
+        self.until_windows_leave(&self.run(workers, false), workers)
+    }
+
+    fn until_windows_leave(&self, run: &Run, workers: usize) -> f64 {
         let store = self.address.open().expect("a store");
         std::thread::scope(|scope| {
             let running = scope.spawn(|| run.alone(store));
             // A failure here must not wait for ever for what runs.
-            let stop = Stop(&run);
+            let stop = Stop(run);
             let begun = Instant::now();
             let mut held = f64::MAX;
             // Four days are live at most, with five rows of the hour, the minute and the day each. A worker tells of what it
             // holds a few times a second.
-            while value(&run, "tillflow_expired_before_seconds") == Some(0.0) || held > 4.0 * 25.0 * 3.0 * 5.0 {
+            while value(run, "tillflow_expired_before_seconds") == Some(0.0) || held > 4.0 * 25.0 * 3.0 * 5.0 {
                 assert!(begun.elapsed() < PATIENCE && !running.is_finished(), "{}", run.metrics.encode());
                 std::thread::sleep(Duration::from_millis(20));
                 let name =
                     |worker| format!("tillflow_arrangement_records{{name=\"Sales rollups\",worker=\"{worker}\"}}");
-                held = (0..workers).filter_map(|worker| value(&run, &name(worker))).sum();
+                held = (0..workers).filter_map(|worker| value(run, &name(worker))).sum();
             }
             drop(stop);
             running.join().expect("no panic").expect("the pipeline runs");
@@ -143,6 +152,33 @@ impl Shop {
         let options = VerifyOptions { source: None, windows, timezone: Tz::UTC, raw_data: true, limit: 10 };
         let found = verify(scan.as_mut(), &options, &mut Silent).expect("it can be verified").expect("something");
         assert_eq!(found.total, 0, "{:#?}", found.differences);
+    }
+}
+
+/// A folder whose later readers are slow to open.
+struct Slow {
+    folder: NdjsonSource,
+    opened: AtomicUsize,
+}
+
+impl Source for Slow {
+    fn identity(&self) -> String {
+        self.folder.identity()
+    }
+
+    fn discover(&self) -> Result<Vec<PartitionInfo>, SourceError> {
+        self.folder.discover()
+    }
+
+    fn open(&self, assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError> {
+        if self.opened.fetch_add(1, Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        self.folder.open(assignments)
+    }
+
+    fn records_at(&self, places: &[Assignment]) -> Result<Vec<Option<OwnedRecord>>, SourceError> {
+        self.folder.records_at(places)
     }
 }
 
@@ -221,6 +257,17 @@ fn windows_that_left_memory_stay_in_the_store_whatever_comes() {
         shop.address.open().expect("a store").peek().expect("an answer").1.expect("an origin").late_before.len(),
         2
     );
+}
+
+#[test]
+fn a_worker_that_begins_after_an_offer_agrees_to_it() {
+    let shop = Shop::open();
+    shop.trade(0, 0..DAYS * 24);
+    shop.catch_up(2);
+    let folder = NdjsonSource::new(shop.folder.path(), true, Tz::UTC);
+    let run = shop.run_of(2, false, Arc::new(Slow { folder, opened: AtomicUsize::new(0) }));
+    shop.until_windows_leave(&run, 2);
+    shop.verify();
 }
 
 #[test]

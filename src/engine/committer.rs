@@ -48,12 +48,12 @@ pub(super) struct Beginning {
     pub(super) expiring: Expiring,
     /// What writes checkpoints, if one does.
     pub(super) shards: Option<Sender<Shard>>,
-    /// What the store holds, if something is read again.
+    /// Gives what the store holds, if something is read again and this store can tell.
     pub(super) stored: Option<ReadStored>,
 }
 
-/// Gives what the store holds, if this store can tell.
-pub(super) type ReadStored = Box<dyn FnOnce() -> Result<Option<Stored>, EngineError> + Send>;
+/// Gives what the store holds.
+pub(super) type ReadStored = Box<dyn FnOnce() -> Result<Stored, EngineError> + Send>;
 
 /// The committer's state between commits.
 pub(super) struct Committer {
@@ -297,8 +297,9 @@ impl Committer {
     /// What the store holds otherwise than it should, once `rows` are in force; none if this store cannot tell.
     fn correction(&mut self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
         let Some(read) = self.stored.take() else { return Ok(None) };
-        let Some(stored) = self.shared.pulse.during(read)? else { return Ok(None) };
-        stored
+        self.shared
+            .pulse
+            .during(read)?
             .correction(rows, (self.epoch, stamp), self.expiring.begun(), &self.shared.options.views)
             .map(Some)
             .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))

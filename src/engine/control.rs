@@ -44,8 +44,8 @@ pub(super) struct Handed {
     pub(super) checkpoints: bool,
     /// Windows that end at or before this instant may lack in what is restored.
     pub(super) expired: Option<Millis>,
-    /// What was offered to leave memory before.
-    pub(super) offered: Option<Millis>,
+    /// What was decided to leave memory before.
+    pub(super) decided: Option<Millis>,
     /// Process 0's clock.
     pub(super) now: Millis,
 }

@@ -37,20 +37,28 @@ pub(super) struct Bounds {
 
 /// What the workers of a process are told.
 #[derive(Debug, Default)]
-pub(super) struct Expiry(Mutex<Bounds>);
+pub(super) struct Expiry {
+    begun_with: Option<Millis>,
+    bounds: Mutex<Bounds>,
+}
 
 impl Expiry {
-    /// That of a run which begins with an instant that was offered before.
-    pub(super) fn beginning_at(offered: Option<Millis>) -> Expiry {
-        Expiry(Mutex::new(Bounds { offered, decided: None }))
+    /// That of a run which begins with what was decided before, and offers it to its own workers.
+    pub(super) fn beginning_at(before: Option<Millis>) -> Expiry {
+        Expiry { begun_with: before, bounds: Mutex::new(Bounds { offered: before, decided: None }) }
+    }
+
+    /// What every worker begins with, whenever it does: to what was offered since, it has yet to agree.
+    pub(super) const fn begun_with(&self) -> Option<Millis> {
+        self.begun_with
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set(&self, bounds: Bounds) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 }
 
@@ -72,12 +80,12 @@ pub(super) struct Expiring {
 }
 
 impl Expiring {
-    /// `restored` is what the run began with, `offered` what the store's origin has.
+    /// `restored` is what the run began with, `stored` what the store's origin has.
     pub(super) fn new(
         correction_window: Millis,
         workers: usize,
         restored: &Restored,
-        offered: Option<Millis>,
+        stored: Option<Millis>,
     ) -> Expiring {
         let given = restored.partitions.values().chain(&restored.unread).filter(|saved| saved.has_given);
         let mut expiring = Expiring {
@@ -85,10 +93,10 @@ impl Expiring {
             workers,
             clocks: BTreeMap::new(),
             // Workers begin with it.
-            agreed: offered.into_iter().flat_map(|offered| (0..workers).map(move |worker| (worker, offered))).collect(),
+            agreed: stored.into_iter().flat_map(|before| (0..workers).map(move |worker| (worker, before))).collect(),
             begun: restored.expired,
-            stored: offered,
-            bounds: Bounds { offered, decided: None },
+            stored,
+            bounds: Bounds { offered: stored, decided: None },
         };
         given.for_each(|saved| expiring.tell((saved.topic, saved.number), saved.clock));
         expiring

@@ -33,7 +33,7 @@ impl Run {
             let shared = Arc::new(Shared {
                 told,
                 checkpoints: handed.checkpoints,
-                expiry: Expiry::beginning_at(handed.offered),
+                expiry: Expiry::beginning_at(handed.decided),
                 restored: Mutex::new(restored),
                 ..Shared::new(self, handed.partitions, gate, channels)
             });

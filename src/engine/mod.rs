@@ -229,8 +229,8 @@ impl Run {
             written: Arc::clone(&written),
             metrics: Arc::clone(&self.metrics),
         });
-        let offered = plan.origin.expiring_before;
-        let expiring = Expiring::new(options.admission.correction_window, workers, &restored, offered);
+        let decided = plan.origin.expiring_before;
+        let expiring = Expiring::new(options.admission.correction_window, workers, &restored, decided);
         let channels = Channels {
             batches: Some(batches),
             raw: options.raw_data.then_some(raw),
@@ -242,7 +242,7 @@ impl Run {
         let shared = Arc::new(Shared {
             told,
             checkpoints: writer.is_some(),
-            expiry: Expiry::beginning_at(offered),
+            expiry: Expiry::beginning_at(decided),
             restored: Mutex::new(restored),
             schedule,
             written: Arc::clone(&written),
@@ -252,7 +252,7 @@ impl Run {
         let control =
             others.as_ref().map(|others| shared.begin_cluster(others, plan.rebuild, elsewhere, expired)).transpose()?;
         let _watchdog = Watchdog::start(&shared)?;
-        let stored = if plan.rebuild { Some(read_meanwhile(store.as_ref())?) } else { None };
+        let stored = if plan.rebuild { read_meanwhile(store.as_ref())? } else { None };
         let store = watchdog::watched(store, &shared.pulse);
         let beginning = Beginning { progress, plan, alerts, expiring, shards, stored };
         let committer = Committer::new(store, beginning, Arc::clone(&shared));
@@ -319,7 +319,7 @@ impl Shared {
             rebuild,
             checkpoints: self.checkpoints,
             expired,
-            offered: self.expiry.bounds().offered,
+            decided: self.expiry.begun_with(),
             now: now(),
         };
         control::hand(&others.links, elsewhere, handed);
@@ -329,26 +329,26 @@ impl Shared {
 
 /// Reads what the store holds while the state is rebuilt: nothing is written before the two are compared. Where the rest of
 /// another instance's commit may still come, it is read as late as possible.
-fn read_meanwhile(store: &dyn Store) -> Result<ReadStored, EngineError> {
-    let Some(mut scan) = store.scanner()? else { return Ok(Box::new(|| Ok(None))) };
+fn read_meanwhile(store: &dyn Store) -> Result<Option<ReadStored>, EngineError> {
+    let Some(mut scan) = store.scanner()? else { return Ok(None) };
     if !store.commits_are_whole() {
-        return Ok(Box::new(move || Ok(Some(Stored::read(scan.as_mut())?))));
+        return Ok(Some(Box::new(move || Ok(Stored::read(scan.as_mut())?))));
     }
     let reading = std::thread::Builder::new()
         .name("tillflow-scan".into())
         .spawn(move || (Stored::read(scan.as_mut()), scan))
         .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))?;
-    Ok(Box::new(move || {
+    Ok(Some(Box::new(move || {
         let read = reading.join().map_err(|_| EngineError::Bug(String::from("the store's reader panicked")))?;
         match read {
             // It may have been too slow beside the rebuild, or a store that was away meanwhile is back.
             (Err(StoreError::Unavailable(why)), mut scan) => {
                 tracing::warn!("reading the store once more: {why}");
-                Ok(Some(Stored::read(scan.as_mut())?))
+                Ok(Stored::read(scan.as_mut())?)
             }
-            (read, _) => Ok(Some(read?)),
+            (read, _) => Ok(read?),
         }
-    }))
+    })))
 }
 
 /// Milliseconds since 1970 by this machine's clock.

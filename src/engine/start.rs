@@ -156,8 +156,8 @@ fn restore(
             }
         };
         // The store went back, and on without it: partitions may have begun that give what this one lacks.
-        let offered = left.origin.and_then(|origin| origin.expiring_before);
-        if shards.iter().any(|shard| shard.expired > offered) {
+        let decided = left.origin.and_then(|origin| origin.expiring_before);
+        if shards.iter().any(|shard| shard.expired > decided) {
             tracing::warn!("a checkpoint in {} is left out: it lacks windows that the store may need", folder.shown());
             continue;
         }

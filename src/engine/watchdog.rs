@@ -50,9 +50,7 @@ impl Pulse {
         self.ticks[worker % self.ticks.len()].store(tick.unwrap_or(OVER), Ordering::Relaxed);
         self.frontier.fetch_max(frontier, Ordering::Relaxed);
     }
-}
 
-impl Pulse {
     /// Does what waits for the store.
     pub(super) fn during<T>(&self, call: impl FnOnce() -> T) -> T {
         self.in_store.store(true, Ordering::Relaxed);

@@ -321,8 +321,8 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let (ingest, expired) = {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
         let leads = worker.index() == 0;
-        let offered = shared.expiry.bounds().offered;
-        (Ingest::new(&shared.options, &partitions, leads, offered, &mut restored, &mut inputs), restored.expired)
+        let late_before = shared.expiry.begun_with();
+        (Ingest::new(&shared.options, &partitions, leads, late_before, &mut restored, &mut inputs), restored.expired)
     };
     let ingest = match ingest {
         Ok(ingest) => ingest,

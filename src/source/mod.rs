@@ -104,8 +104,8 @@ pub trait Source: Send + Sync {
     /// Names the partitions that there are where another process has discovered them.
     fn go_on_from(&self, _places: &[(Topic, i32)]) {}
 
-    /// Partitions that came after [`Source::discover`] or [`Source::go_on_from`], in the order in which they were noticed, less the first `known`
-    /// of them. Those given once are given again in the same order.
+    /// Partitions that came after [`Source::discover`] or [`Source::go_on_from`], in the order in which they were noticed,
+    /// less the first `known` of them. Those given once are given again in the same order.
     fn added(&self, _known: usize) -> Vec<PartitionInfo> {
         Vec::new()
     }

@@ -42,7 +42,7 @@ pub(in crate::engine) struct Schedule {
     newest: AtomicU64,
     /// When the next one may be asked for, and how long the last one took.
     times: Mutex<Times>,
-    /// Workers that read nothing any more, and since when the first of those in this process does.
+    /// Workers that read nothing any more, and since when the first does, as far as is known here.
     ended: AtomicUsize,
     ending: OnceLock<Instant>,
     /// Whether there is a checkpoint when nothing is read any more.
@@ -156,7 +156,7 @@ impl Schedule {
         times.due = Instant::now() + self.interval.max(took.saturating_mul(share));
         // After the last one there is no other.
         match self.asked() {
-            Some(asked) if asked.tick == tick && asked.is_last => self.is_over.store(true, Ordering::SeqCst),
+            Some(asked) if asked.tick == tick && asked.is_last => self.set_over(),
             _ => drop(self.forget(tick)),
         }
         took
@@ -211,7 +211,7 @@ impl Schedule {
         self.is_given_up.load(Ordering::SeqCst)
     }
 
-    /// Process 0 says so.
+    /// It is, or process 0 says so.
     pub(in crate::engine) fn set_over(&self) {
         self.is_over.store(true, Ordering::SeqCst);
     }

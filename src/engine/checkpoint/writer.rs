@@ -103,14 +103,11 @@ impl Writer {
         // The time first: later ones come later in order.
         let id = format!("{made_at:015}-{}", self.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
         let is_whole = self.write_parts(&id, made_at, shards, claimed);
-        if is_whole != Ok(true)
-            && let Err(error) = self.folder.remove(&id)
-        {
-            tracing::warn!("cannot remove what is left of {id} from {}: {error}", self.folder.shown());
-        }
         if is_whole == Ok(true) {
             self.prune(&id);
             crate::fault::point("checkpoint.pruned");
+        } else if let Err(error) = self.folder.remove(&id) {
+            tracing::warn!("cannot remove what is left of {id} from {}: {error}", self.folder.shown());
         }
         is_whole
     }

@@ -143,9 +143,7 @@ impl Store for MongoStore {
     }
 
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
-        let (Some(held), Some(session)) = (self.held.clone(), self.session.clone()) else {
-            return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
-        };
+        let (held, session) = self.held()?;
         let transactions = self.connection.transactions;
         let (first, end) = raw_ids(topic, partition);
         self.retry("forget raw_data in", move |database| {
@@ -170,9 +168,7 @@ impl Store for MongoStore {
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        let (Some(held), Some(session)) = (self.held.clone(), self.session.clone()) else {
-            return Err(StoreError::Fenced("this instance has not taken the store's fence".into()));
-        };
+        let (held, session) = self.held()?;
         let attempted = "commit to";
         let mut backoff = self.connection.backoff();
         if commit.epoch <= held.epoch {
@@ -254,6 +250,12 @@ impl Store for MongoStore {
 const WRITE_CONFLICT: i32 = 112;
 
 impl MongoStore {
+    /// What this instance holds, and the session of its transactions.
+    fn held(&self) -> Result<(Held, Arc<Mutex<ClientSession>>), StoreError> {
+        let without = || StoreError::Fenced("this instance has not taken the store's fence".into());
+        self.held.clone().zip(self.session.clone()).ok_or_else(without)
+    }
+
     /// Inserts what is not there yet; returns what the server refused for its content.
     fn insert_raw(&mut self, documents: &[Document]) -> Result<Vec<(Document, Fault)>, StoreError> {
         let mut batches = Batches::new(Guard::Transaction);
