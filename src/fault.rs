@@ -28,6 +28,8 @@ mod on {
         Rebuild,
         /// The thread that writes checkpoints, in a run that goes on for some of them.
         Checkpoint,
+        /// The thread that watches the topics of a run from Kafka.
+        Watch,
         /// A run with pages that somebody looks at.
         Pages,
         /// A run into SQLite.
@@ -41,7 +43,7 @@ mod on {
     }
 
     /// Every point: its part, its name, and whether a run passes it again and again.
-    pub const POINTS: [(Part, &str, bool); 44] = [
+    pub const POINTS: [(Part, &str, bool); 45] = [
         (Part::Engine, "start.planned", false),
         (Part::Engine, "start.fenced", false),
         (Part::Engine, "start.loaded", false),
@@ -64,6 +66,7 @@ mod on {
         (Part::Checkpoint, "checkpoint.whole", true),
         (Part::Checkpoint, "checkpoint.removing", true),
         (Part::Checkpoint, "checkpoint.pruned", true),
+        (Part::Watch, "source.watched", true),
         (Part::Pages, "page.asked", true),
         (Part::Sqlite, "sqlite.tables", false),
         (Part::Sqlite, "sqlite.fence", false),

@@ -297,6 +297,9 @@ impl Committer {
     /// What the store holds otherwise than it should, once `rows` are in force; none if this store cannot tell.
     fn correction(&mut self, rows: RowsInForce, stamp: Stamp) -> Result<Option<Correction>, EngineError> {
         let Some(read) = self.stored.take() else { return Ok(None) };
+        if crate::fault::mutant("no_correction") {
+            return Ok(None);
+        }
         self.shared
             .pulse
             .during(read)?

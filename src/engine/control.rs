@@ -78,6 +78,8 @@ enum Word {
     LastWritten,
     /// From process 0: whether to stop reading, because too much waits for the store.
     Full(bool),
+    /// From process 0: how many records a worker's tick has at most.
+    TickRecords(usize),
     /// From the process that was asked to stop.
     Stop,
     /// To process 0: how far partitions are read (topic, number, next offset, end), and what is wrong with the source.
@@ -231,6 +233,7 @@ struct Telling {
     arrived: bool,
     opened: bool,
     full: bool,
+    tick_records: usize,
     expiry: Bounds,
     asked: Option<Asked>,
     abandoned: Option<Tick>,
@@ -304,6 +307,7 @@ impl Talk {
             Word::Over(workers) => shared.schedule.end(workers),
             Word::LastWritten => shared.schedule.set_over(),
             Word::Full(full) => shared.told.full.store(full, Ordering::Relaxed),
+            Word::TickRecords(records) => shared.budget.set(records),
             Word::Stop => {
                 tracing::info!("process {process} was asked to stop; so does this one");
                 self.told.stop = true;
@@ -383,6 +387,11 @@ impl Talk {
         if full != self.told.full {
             self.told.full = full;
             self.links.tell_all(&Word::Full(full).bytes());
+        }
+        let records = shared.budget.records();
+        if records != self.told.tick_records {
+            self.told.tick_records = records;
+            self.links.tell_all(&Word::TickRecords(records).bytes());
         }
         let asked = shared.schedule.asked();
         if asked != self.told.asked {

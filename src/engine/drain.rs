@@ -30,6 +30,15 @@ impl TickBatch {
     fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.notes.is_empty()
     }
+
+    /// How many records were read in it.
+    fn records(&self) -> usize {
+        let counted = self.notes.iter().map(|note| match note {
+            Note::Consumed(consumed) => consumed.outcomes.iter().sum(),
+            _ => 0,
+        });
+        usize::try_from(counted.sum::<u64>()).unwrap_or(usize::MAX)
+    }
 }
 
 /// What is gathered. One tick is sent as several of these.
@@ -51,8 +60,9 @@ pub(super) fn drain<'scope>(
     let rows: StreamVec<'scope, Tick, (Tick, Output)> =
         rows.inner.map(|(row, tick, difference)| (tick, Output::Row(row, difference)));
     let notes = notes.map(|(tick, note)| (tick, Output::Note(note)));
-    let pending = std::sync::Arc::clone(shared);
+    let shared = std::sync::Arc::clone(shared);
     let everything = rows.concat(notes);
+    let workers = everything.scope().peers();
     let complete = everything.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
         Exchange::new(|_: &(Tick, Output)| 0),
         "Drain",
@@ -75,7 +85,8 @@ pub(super) fn drain<'scope>(
                     let (tick, mut batch) = entry.remove_entry();
                     batch.tick = tick;
                     if !batch.is_empty() {
-                        pending.pending.add(batch.rows.len());
+                        shared.budget.learn(batch.records(), batch.rows.len(), workers);
+                        shared.pending.add(batch.rows.len());
                         // A committer that has ended has said why; the workers are on their way out.
                         let _ = batches.send(batch);
                     }

@@ -10,6 +10,7 @@
 //! them to the committer, which numbers them as an epoch and writes them in one transaction.
 
 mod alerts;
+mod budget;
 mod checkpoint;
 mod committer;
 mod control;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::files::Files;
 use crate::points::Crash;
 use crate::row::Row;
-use crate::world::Store;
+use crate::world::{Place, Store};
 use crate::{broker, owners, points, sink};
 
 static CURRENT: Mutex<Option<String>> = Mutex::new(None);
@@ -67,6 +67,34 @@ fn continued(row: &mut Row, mut store: Store, workers: u32) {
     assert!(store.results() == before, "a start without new records changed documents");
 }
 
+/// A run, and another one that goes on from its checkpoint.
+fn restored(row: &mut Row, store: &Store) {
+    let mut files = Files::hostile(row.dice.below(1 << 30), 600);
+    files.grow(200);
+    points::finish(&files, store);
+    files.grow(100);
+    points::finish(&files, store);
+}
+
+/// A run, another hand that changes, adds and removes documents, and the next run, which has nothing to read.
+fn meddled_with(row: &mut Row, store: &Store) {
+    let Place::Sqlite { file, .. } = &store.place else { panic!("a file is easy to change") };
+    let mut files = Files::hostile(row.dice.below(1 << 30), 300);
+    files.grow(100);
+    points::finish(&files, store);
+    let connection = rusqlite::Connection::open(file).expect("a database");
+    for change in [
+        "UPDATE aggregated_data SET revenue = '7.00' WHERE _id IN (SELECT _id FROM aggregated_data WHERE type = \
+         'sales_total' LIMIT 1)",
+        "UPDATE aggregated_data SET _id = _id || '|x' WHERE _id IN (SELECT _id FROM aggregated_data WHERE type = \
+         'activity_by_type' LIMIT 1)",
+    ] {
+        assert_eq!(connection.execute(change, []).expect("a change"), 1, "{change}");
+    }
+    drop(connection);
+    points::finish(&files, store);
+}
+
 #[test]
 fn mutants_of_the_commit() {
     let mut row = Row::begin("Teeth", "mutants of the commit, caught by F02");
@@ -86,6 +114,8 @@ fn mutants_of_the_recovery() {
     caught(row, "rebuild_drops_a_record", |row| continued(row, Store::sqlite(), 1));
     caught(row, "gate_opens_early", |row| continued(row, Store::sqlite(), 3));
     caught(row, "alerts_are_forgotten", |row| continued(row, Store::sqlite(), 1));
+    caught(row, "restore_drops_rollups", |row| restored(row, &Store::sqlite()));
+    caught(row, "no_correction", |row| meddled_with(row, &Store::sqlite()));
 }
 
 #[test]

@@ -60,11 +60,12 @@ fn f08_signals_mongodb() {
     asked_to_stop(&mut row, &Store::mongodb("asked"), times(4, 50));
 }
 
-/// F07: a panic in a worker, in the committer or in the thread of checkpoints ends the process with 70, and what it left
+/// F07: a panic in a worker, in a thread of the source, in the committer or in that of checkpoints ends the process with 70, and what it left
 /// is exact.
 #[test]
 fn f07_panics() {
-    let mut row = Row::begin("F07", "panic in a worker, in the committer, within a transaction, in a checkpoint");
+    let mut row =
+        Row::begin("F07", "panic in a worker, in the source, in the committer, within a transaction, in a checkpoint");
     let points = [
         "worker.tick",
         "commit.begun",
@@ -74,6 +75,7 @@ fn f07_panics() {
         "rebuild.listened",
         "checkpoint.shard",
         "checkpoint.whole",
+        "source.watched",
     ];
     let topics = Topics::named("panics");
     let log = Log::of(&topics.prefix);

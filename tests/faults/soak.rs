@@ -7,9 +7,10 @@ use mongodb::bson::doc;
 use crate::proxy::{Proxy, Service};
 use crate::row::{Row, is_long};
 use crate::sink::{FailPoint, named, server_of};
+use crate::support::program::Running;
 use crate::support::world::Topics;
 use crate::support::{SOON, kafka, mongodb, unique};
-use crate::world::{Log, Store, Watermark};
+use crate::world::{Log, Shape, Store, Watermark};
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug)]
@@ -39,23 +40,36 @@ fn mean(held: &[Held], of: impl Fn(&Held) -> u64) -> u64 {
     held.iter().map(of).sum::<u64>() / (held.len() as u64).max(1)
 }
 
-#[test]
-fn soak_f35_everything_at_random() {
-    let mut row = Row::begin("F35", "soak: stalls, cuts, lost answers, conflicts, slowness at random under load");
-    let application = unique("soak");
-    let sink = Proxy::new(Service::Other, &server_of(&mongodb()));
-    let source = Proxy::new(Service::Kafka, &kafka());
-    let through = mongodb().replace(&server_of(&mongodb()), &sink.address());
-    let store = Store::mongodb_at("soak", &mongodb(), &named(&through, &application));
-    let topics = Topics::init("soak", 3);
-    let log = Log::through(&topics.prefix, &source.address());
-    topics.generate(row.dice.below(1 << 30), 300);
-    let mut run = store.run(&log, "--workers 2 --tick-ms 100").start();
-    store.wait_for_all(&mut run, 300);
-    let generating = topics.generate_command(row.dice.below(1 << 30)).flags(["--rate", "40"]).start();
+/// A pipeline between two proxies, and what troubles it.
+struct Troubled {
+    application: String,
+    sink: Proxy,
+    source: Proxy,
+    store: Store,
+    topics: Topics,
+    log: Log,
+}
 
-    let (begun, mut samples, mut watermark) = (Instant::now(), Vec::new(), Watermark::default());
-    while begun.elapsed() < length() {
+impl Troubled {
+    fn begin(row: &mut Row, name: &str) -> Troubled {
+        let application = unique(name);
+        let sink = Proxy::new(Service::Other, &server_of(&mongodb()));
+        let source = Proxy::new(Service::Kafka, &kafka());
+        let through = mongodb().replace(&server_of(&mongodb()), &sink.address());
+        let store = Store::mongodb_at(name, &mongodb(), &named(&through, &application));
+        let topics = Topics::init(name, 3);
+        let log = Log::through(&topics.prefix, &source.address());
+        topics.generate(row.dice.below(1 << 30), FIRST);
+        Troubled { application, sink, source, store, topics, log }
+    }
+
+    fn generating(&self, row: &mut Row) -> Running {
+        self.topics.generate_command(row.dice.below(1 << 30)).flags(["--rate", "40"]).start()
+    }
+
+    /// One fault of a service or of the way to it, until it is over.
+    fn one(&self, row: &mut Row) {
+        let Troubled { application, sink, source, .. } = self;
         match row.dice.below(8) {
             0 => {
                 sink.cut(true);
@@ -81,7 +95,7 @@ fn soak_f35_everything_at_random() {
             5 => {
                 let labels = ["TransientTransactionError"];
                 let data = doc! { "failCommands": ["update"], "errorCode": 112, "errorLabels": labels };
-                let _fail_point = FailPoint::set(&application, 2, data);
+                let _fail_point = FailPoint::set(application, 2, data);
                 std::thread::sleep(Duration::from_millis(500));
             }
             6 => {
@@ -94,18 +108,81 @@ fn soak_f35_everything_at_random() {
             _ => std::thread::sleep(row.dice.millis(500, 2_000)),
         }
         row.count("faults", 1);
+    }
+
+    /// Everything that was sent is counted in the end, and nothing else.
+    fn finish(&self) {
+        self.store.catch_up(&self.log, "--workers 2");
+        self.store.assert_exact(&self.log, "--complete");
+    }
+}
+
+/// Records that are there before it begins.
+const FIRST: u32 = 300;
+
+/// All at once, and kills: the process, or all of a cluster, in the middle of whatever else is wrong.
+#[test]
+fn f35_everything_at_random_and_kills() {
+    let mut row = Row::begin("F35", "stalls, cuts, lost answers, conflicts, slowness and kill -9 at random under load");
+    let troubled = Troubled::begin(&mut row, "chaos");
+    let Troubled { store, log, .. } = &troubled;
+    let generating = troubled.generating(&mut row);
+    let mut watermark = Watermark::default();
+    let begun = Instant::now();
+    while begun.elapsed() < length() {
+        let processes = if row.dice.below(3) == 0 { 2 } else { 1 };
+        let shape = Shape { processes, workers: 1 + row.dice.below(2) as usize };
+        let before = store.counted();
+        let mut running = store.start(log, shape, "--tick-ms 50");
+        store.wait_for_more(&mut running, before);
+        for _ in 0..row.dice.below(3) {
+            troubled.one(&mut row);
+        }
+        std::thread::scope(|scope| {
+            let (running, delay) = (&running, row.dice.millis(0, 1_500));
+            // In the middle of the next one.
+            scope.spawn(move || {
+                std::thread::sleep(delay);
+                running.iter().for_each(|run| run.signal("KILL"));
+            });
+            troubled.one(&mut row);
+        });
+        for killed in running {
+            // The last of a cluster may notice that the others are gone.
+            let ended = killed.wait(SOON);
+            assert!(ended.code.is_none() || processes > 1 && ended.code == Some(3), "{ended:?}");
+        }
+        row.count("kills", 1);
+        watermark.look(store);
+        store.assert_exact(log, "");
+    }
+    assert_eq!(generating.end("TERM", SOON).code, Some(0));
+    troubled.finish();
+}
+
+#[test]
+fn soak_f35_everything_at_random() {
+    let mut row = Row::begin("F35", "soak: stalls, cuts, lost answers, conflicts, slowness at random under load");
+    let troubled = Troubled::begin(&mut row, "soak");
+    let Troubled { store, log, .. } = &troubled;
+    let mut run = store.run(log, "--workers 2 --tick-ms 100").start();
+    store.wait_for_all(&mut run, i64::from(FIRST));
+    let generating = troubled.generating(&mut row);
+
+    let (begun, mut samples, mut watermark) = (Instant::now(), Vec::new(), Watermark::default());
+    while begun.elapsed() < length() {
+        troubled.one(&mut row);
         assert!(run.is_running(), "{}", run.stderr());
         let before = store.counted();
         store.wait_for_more(&mut run, before);
-        watermark.look(&store);
+        watermark.look(store);
         samples.push(held(run.id()));
     }
     assert_eq!(generating.end("TERM", SOON).code, Some(0));
-    store.assert_exact(&log, "");
+    store.assert_exact(log, "");
     let ended = run.end("TERM", SOON);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    store.catch_up(&log, "--workers 2");
-    store.assert_exact(&log, "--complete");
+    troubled.finish();
 
     let quarter = samples.len() / 4;
     let (second, fourth) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);

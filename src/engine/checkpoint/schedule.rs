@@ -96,7 +96,7 @@ impl Schedule {
     pub(super) fn ask_if_due(&self, next: Tick) {
         let mut times = self.times();
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_last = self.ended.load(Ordering::SeqCst) == self.workers;
+        let is_last = self.have_all_ended();
         let is_time = match *asked {
             Some(_) => false,
             None => is_last || Instant::now() >= times.due,
@@ -188,6 +188,11 @@ impl Schedule {
     /// How many workers read nothing any more.
     pub(in crate::engine) fn ended(&self) -> usize {
         self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Whether no worker of any process reads any more, as far as is known here.
+    pub(in crate::engine) fn have_all_ended(&self) -> bool {
+        self.ended() == self.workers
     }
 
     /// Whether the last checkpoint is written, or could not be. Until then workers go on: one that had ended could not take

@@ -64,6 +64,7 @@ impl Watch {
                 let mut looked = Instant::now();
                 while !stop.load(Ordering::Relaxed) {
                     std::thread::park_timeout(EVERY);
+                    crate::fault::point("source.watched");
                     let offsets = committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     for (topic, partition) in offsets.keys().copied() {
                         if stop.load(Ordering::Relaxed) {
