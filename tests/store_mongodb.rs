@@ -521,6 +521,36 @@ fn guarded_writes_recover_from_half_a_commit() {
     assert!(next.guarantee().contains("standalone"), "{}", next.guarantee());
 }
 
+/// Without transactions: what an earlier instance may still be writing is of another epoch.
+#[test]
+fn no_two_instances_write_guarded_in_one_epoch() {
+    let database = Database::guarded();
+    let next = |name: &str| {
+        let mut store = database.open();
+        let (progress, _) = store.acquire(name).unwrap();
+        let epoch = store.epoch_after(progress.epoch);
+        (store, epoch)
+    };
+    let (mut first, epoch) = next("a");
+    assert_eq!(epoch, 1);
+    first.commit(&commit(1, vec![row("a", 1, 1)])).unwrap();
+    assert_eq!(first.epoch_after(1), 2);
+    assert_eq!(next("b").1, 3);
+    // One that has not committed may be writing, too.
+    let (mut third, epoch) = next("c");
+    assert_eq!(epoch, 4);
+    third.commit(&commit(4, vec![row("a", 4, 2)])).unwrap();
+    assert_eq!(third.epoch_after(4), 5);
+    assert_eq!(next("d").1, 6);
+
+    let database = Database::transactions();
+    for _ in 0..2 {
+        let mut store = database.open();
+        let epoch = store.acquire("a").unwrap().0.epoch;
+        assert_eq!((epoch, store.epoch_after(epoch)), (0, 1));
+    }
+}
+
 /// Without transactions, a reader that comes in the middle of a commit waits for its end.
 #[test]
 fn guarded_writes_are_read_when_their_commit_is_whole() {

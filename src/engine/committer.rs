@@ -300,10 +300,11 @@ impl Committer {
         if crate::fault::mutant("no_correction") {
             return Ok(None);
         }
+        let committed = Stamp { epoch: self.epoch, as_of: self.as_of };
         self.shared
             .pulse
             .during(read)?
-            .correction(rows, (self.epoch, stamp), self.expiring.begun(), &self.shared.options.views)
+            .correction(rows, (committed, stamp), self.expiring.begun(), &self.shared.options.views)
             .map(Some)
             .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))
     }
@@ -332,7 +333,7 @@ impl Committer {
         crate::fault::point("commit.begun");
         let rebuilt = self.end_rebuild()?;
         consolidate(&mut merged.rows);
-        let epoch = self.epoch + 1;
+        let epoch = self.store.epoch_after(self.epoch);
         let mut as_of = self.as_of;
         for ((key, body), difference) in &merged.rows {
             if let (RowKey::AsOf, RowBody::Instant(instant), 1..) = (key, body, difference) {

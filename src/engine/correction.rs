@@ -75,13 +75,13 @@ impl Stored {
         self.documents.insert((found.collection, found.id), brief);
     }
 
-    /// Compares the documents with the rows in force. A document that is as it should be keeps its epoch; what differs, is
-    /// missing or is too much is corrected with `stamp`. Windows that are final and end at or before `expired` have left
+    /// Compares the documents with the rows in force, when `committed` is the newest commit. A document that is as it should
+    /// be keeps its epoch; what differs, is missing or is too much is corrected with `stamp`. Windows that are final and end at or before `expired` have left
     /// memory, or a part of them has: their documents stay as they are. An error where there is no room for a thread.
     pub(super) fn correction(
         self,
         rows: RowsInForce,
-        (committed, stamp): (u64, Stamp),
+        (committed, stamp): (Stamp, Stamp),
         expired: Option<Millis>,
         views: &ViewSet,
     ) -> std::io::Result<Correction> {
@@ -111,7 +111,7 @@ impl Stored {
     fn wanted(
         &self,
         row: &Row,
-        (committed, stamp): (u64, Stamp),
+        (committed, stamp): (Stamp, Stamp),
         expired: Option<Millis>,
         views: &ViewSet,
     ) -> Option<Document> {
@@ -122,7 +122,8 @@ impl Stored {
             return None;
         }
         let is_as_it_should_be = |found: &Brief| {
-            let said = found.stamp.filter(|said| said.epoch <= committed);
+            // One that a commit left which was cut off may have the committed epoch, and not its instant.
+            let said = found.stamp.filter(|said| said.epoch < committed.epoch || *said == committed);
             let same = said.and_then(|said| document(row, said, views));
             same.is_some_and(|same| digest(&self.hasher, &same.fields) == found.digest)
         };

@@ -207,6 +207,10 @@ impl Store for Watched {
         self.store.commits_are_whole()
     }
 
+    fn epoch_after(&self, committed: u64) -> u64 {
+        self.store.epoch_after(committed)
+    }
+
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
         self.during(|store| store.forget_raw(topic, partition))
     }

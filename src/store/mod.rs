@@ -156,6 +156,12 @@ pub trait Store: Send {
     fn commits_are_whole(&self) -> bool {
         true
     }
+
+    /// The epoch that follows a committed one. Where commits are not whole, the first one of an instance is another than
+    /// that of any commit which an earlier instance may still be making.
+    fn epoch_after(&self, committed: u64) -> u64 {
+        committed + 1
+    }
 }
 
 /// One question to a store.

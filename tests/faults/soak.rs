@@ -179,9 +179,9 @@ fn soak_f35_everything_at_random() {
         samples.push(held(run.id()));
     }
     assert_eq!(generating.end("TERM", SOON).code, Some(0));
-    store.assert_exact(log, "");
     let ended = run.end("TERM", SOON);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    store.assert_exact(log, "");
     troubled.finish();
 
     let quarter = samples.len() / 4;

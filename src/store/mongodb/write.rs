@@ -17,7 +17,7 @@ use super::read::MongoReader;
 use crate::document::{Collection, Document, Value};
 use crate::store::retry::Backoff;
 use crate::store::state::{
-    FINGERPRINTS, Held, ORIGIN, PROGRESS, fingerprints_from, origin_from, progress_from, raw_ids,
+    FINGERPRINTS, Held, ORIGIN, PROGRESS, epoch_to_stored, fingerprints_from, origin_from, progress_from, raw_ids,
 };
 use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions, StoreScan};
 
@@ -29,12 +29,14 @@ pub(in crate::store) struct MongoStore {
     held: Option<Held>,
     /// The session of every commit, from the moment that the fence is held. One attempt uses it at a time.
     session: Option<Arc<Mutex<ClientSession>>>,
+    /// Guarded writes: the least epoch of this instance.
+    first: u64,
 }
 
 impl MongoStore {
     pub(in crate::store) fn open(address: &StoreAddress, options: StoreOptions) -> Result<MongoStore, StoreError> {
         let connection = Connection::open(address, &options)?;
-        Ok(MongoStore { connection, address: address.clone(), options, held: None, session: None })
+        Ok(MongoStore { connection, address: address.clone(), options, held: None, session: None, first: 0 })
     }
 
     fn retry<T: Send + 'static, W: Future<Output = Result<T, Fault>> + Send + 'static>(
@@ -97,24 +99,27 @@ impl Store for MongoStore {
         let taker: Arc<str> = instance.into();
         let guarded = !self.connection.transactions;
         let client = self.connection.client.clone();
-        let (progress, origin, session) = self.retry("take the fence of", move |database| {
+        let (progress, origin, session, first) = self.retry("take the fence of", move |database| {
             let (taker, client) = (Arc::clone(&taker), client.clone());
             async move {
                 end_transaction_of_the_last(&client, &database).await?;
                 crate::fault::point("mongodb.ended");
                 let progress = take_fence(&database, &taker).await?;
                 crate::fault::point("mongodb.fence");
+                let mut first = progress.epoch + 1;
                 if guarded {
                     take_back(&database, &progress).await?;
+                    first = first_epoch(&database, &progress).await?;
                 }
                 let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
                 let session = client.start_session().await?;
-                remember_session(&database, &session, progress.fence).await?;
+                remember_session(&database, &session, progress.fence, guarded.then_some(first)).await?;
                 crate::fault::point("mongodb.session");
-                Ok((progress, origin, session))
+                Ok((progress, origin, session, first))
             }
         })?;
         self.session = Some(Arc::new(Mutex::new(session)));
+        self.first = first;
         self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
@@ -230,6 +235,10 @@ impl Store for MongoStore {
 
     fn commits_are_whole(&self) -> bool {
         self.connection.transactions
+    }
+
+    fn epoch_after(&self, committed: u64) -> u64 {
+        self.first.max(committed + 1)
     }
 
     fn guarantee(&self) -> String {
@@ -366,11 +375,30 @@ async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Re
     Ok(())
 }
 
-/// Leaves word of the session to whoever takes the fence next.
-async fn remember_session(database: &Database, session: &ClientSession, fence: i64) -> Result<(), Fault> {
+/// An epoch in which no earlier instance writes, whenever it goes on. One that commits writes in the epoch after the
+/// committed one, one that has never committed in its first, which it has left word of before.
+async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fault> {
+    let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
+    let next = progress.epoch + 1;
+    let Some(left) = state.find_one(doc! { "_id": SESSION }).await? else { return Ok(next) };
+    let first = left.get_i64("first").ok().and_then(|first| u64::try_from(first).ok());
+    Ok(next.max(first.unwrap_or(next)) + 1)
+}
+
+/// Leaves word of the session, and of the first epoch where that matters, to whoever takes the fence next.
+async fn remember_session(
+    database: &Database,
+    session: &ClientSession,
+    fence: i64,
+    first: Option<u64>,
+) -> Result<(), Fault> {
     let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
     let outdated = doc! { "_id": SESSION, "fence": { "$lt": fence } };
-    let named = doc! { "$set": { "lsid": session.id(), "fence": fence } };
+    let mut left = doc! { "lsid": session.id(), "fence": fence };
+    if let Some(first) = first {
+        left.insert("first", epoch_to_stored(first)?);
+    }
+    let named = doc! { "$set": left };
     match state.update_one(outdated, named).upsert(true).await.map_err(Fault::from) {
         // Somebody has taken the fence already.
         Err(fault) if fault.code() == Some(DUPLICATE_KEY) => Ok(()),
@@ -404,7 +432,7 @@ async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fau
 /// Without transactions, a commit that a crash cut off leaves documents of an epoch that never was. They count as
 /// last changed in the committed one, or their guard would turn away a later epoch that is less than theirs.
 async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault> {
-    let epoch = crate::store::state::epoch_to_stored(progress.epoch)?;
+    let epoch = epoch_to_stored(progress.epoch)?;
     for collection in [Collection::AggregatedData, Collection::RealTimeMetrics] {
         database
             .collection::<BsonDocument>(collection.name())
