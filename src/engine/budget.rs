@@ -1,55 +1,90 @@
-//! How many records a tick has at most.
+//! How many records a tick has at most, and how many row changes a commit.
 //!
 //! A tick is never split, so what it changes is in one commit however many documents that are, and a store that takes long
-//! for it holds up everything. How many rows a record changes depends on the data: a thousand products are a few rows each
-//! tick, a million users are several for each record. So it is learned from the ticks that leave the graph.
+//! for it holds up everything, a stop too. How many rows a record changes depends on the data: a thousand products are a
+//! few rows each tick, a million users are several for each record. And what a store takes in a second differs a
+//! hundredfold. Both are learned while running: the one from the ticks that leave the graph, the other from the commits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Records of a worker's tick, at most: a backfill is not to be one giant commit, and what is read waits in memory until
 /// its tick is complete.
-pub(super) const MOST: usize = 100_000;
+pub(super) const MOST_RECORDS: usize = 100_000;
 
 /// And at least, whatever they change: ticks have a cost of their own.
-const FEWEST: usize = 250;
+const FEWEST_RECORDS: usize = 100;
 
 /// As long as nothing is known.
-const FIRST: usize = 12_500;
+const FIRST_RECORDS: usize = 250;
 
-/// Row changes of a tick, of all workers, that are not worth a smaller one. A document that changes is two of them.
-const ROWS: usize = 40_000;
+/// Row changes of a commit, at most, and of a tick of all workers as long as that has more than the fewest records. A
+/// document that changes is two of them.
+pub(super) const MOST_ROWS: usize = 40_000;
 
-/// The bound for the ticks of this process's workers.
+/// However slow the store is.
+const FEWEST_ROWS: usize = 2_000;
+
+/// As long as nothing is known.
+const FIRST_ROWS: usize = 10_000;
+
+/// How long a commit is to take at most, if it can be helped.
+const COMMIT: Duration = Duration::from_secs(1);
+
+/// Commits of fewer documents say nothing of how many a store takes.
+const TELLING: usize = 500;
+
+/// The bounds for this process's workers and, on process 0, for its committer.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicUsize);
+pub(super) struct Budget {
+    records: AtomicUsize,
+    rows: AtomicUsize,
+}
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget(AtomicUsize::new(FIRST))
+        Budget { records: AtomicUsize::new(FIRST_RECORDS), rows: AtomicUsize::new(FIRST_ROWS) }
     }
 }
 
 impl Budget {
     /// Records of a tick of one worker.
     pub(super) fn records(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.records.load(Ordering::Relaxed)
     }
 
     /// What process 0 has learned.
-    pub(super) fn set(&self, records: usize) {
-        self.0.store(records.clamp(FEWEST, MOST), Ordering::Relaxed);
+    pub(super) fn set_records(&self, records: usize) {
+        self.records.store(records.clamp(FEWEST_RECORDS, MOST_RECORDS), Ordering::Relaxed);
+    }
+
+    /// Row changes of a commit.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.load(Ordering::Relaxed)
     }
 
     /// Learns from a tick in which all `workers` together have read `records` and changed `rows`.
-    pub(super) fn learn(&self, records: usize, rows: usize, workers: usize) {
-        let (now, share) = (self.records(), records / workers.max(1));
-        if rows > ROWS {
+    pub(super) fn learn_of_tick(&self, records: usize, rows: usize, workers: usize) {
+        let (now, most, share) = (self.records(), self.rows(), records / workers.max(1));
+        if rows > most {
             // In proportion; windows that become final change rows that nothing was read for.
-            let fitting = usize::try_from(share as u128 * ROWS as u128 / rows as u128).unwrap_or(MOST);
-            self.set(fitting.min(now));
-        } else if rows < ROWS / 2 && share >= now / 2 {
-            self.set(now * 2);
+            let fitting = usize::try_from(share as u128 * most as u128 / rows as u128).unwrap_or(MOST_RECORDS);
+            self.set_records(fitting.min(now));
+        } else if rows < most / 2 && share >= now / 2 {
+            self.set_records(now * 2);
         }
+    }
+
+    /// Learns from a commit of so many documents.
+    pub(super) fn learn_of_commit(&self, documents: usize, took: Duration) {
+        if documents < TELLING {
+            return;
+        }
+        let fitting = 2.0 * documents as f64 * COMMIT.as_secs_f64() / took.as_secs_f64().max(0.001);
+        let fitting = fitting.min(MOST_ROWS as f64) as usize;
+        // Less at once, because others are on their way; more by and by.
+        let rows = fitting.min((self.rows() + fitting) / 2);
+        self.rows.store(rows.max(FEWEST_ROWS), Ordering::Relaxed);
     }
 }
 
@@ -57,35 +92,58 @@ impl Budget {
 mod tests {
     use super::*;
 
+    fn quick() -> Budget {
+        let budget = Budget::default();
+        for _ in 0..20 {
+            budget.learn_of_commit(2_000, Duration::from_millis(20));
+        }
+        assert!(budget.rows() > MOST_ROWS - 10, "{}", budget.rows());
+        budget
+    }
+
     #[test]
     fn ticks_grow_while_they_change_little() {
-        let budget = Budget::default();
-        for _ in 0..5 {
-            budget.learn(2 * budget.records(), ROWS / 4, 2);
+        let budget = quick();
+        for _ in 0..9 {
+            budget.learn_of_tick(2 * budget.records(), MOST_ROWS / 4, 2);
         }
-        assert_eq!(budget.records(), MOST);
+        assert_eq!(budget.records(), MOST_RECORDS);
         // Quiet hours say nothing of a backlog.
-        let budget = Budget::default();
-        budget.learn(100, 800, 2);
-        assert_eq!(budget.records(), FIRST);
+        let budget = quick();
+        budget.learn_of_tick(100, 800, 2);
+        assert_eq!(budget.records(), FIRST_RECORDS);
     }
 
     #[test]
     fn ticks_shrink_to_what_a_commit_may_change() {
-        let budget = Budget::default();
+        let budget = quick();
+        budget.set_records(20_000);
         // Six row changes a record.
-        budget.learn(2 * FIRST, 12 * FIRST, 2);
-        assert_eq!(budget.records(), FIRST * ROWS / (12 * FIRST));
+        budget.learn_of_tick(40_000, 240_000, 2);
         let fitting = budget.records();
+        assert_eq!(fitting, 20_000 * budget.rows() / 240_000);
         // Ticks that were on their way.
-        budget.learn(2 * FIRST, 12 * FIRST, 2);
+        budget.learn_of_tick(40_000, 240_000, 2);
         assert_eq!(budget.records(), fitting);
-        budget.learn(2 * fitting, 12 * fitting, 2);
+        budget.learn_of_tick(2 * fitting, 12 * fitting, 2);
         assert_eq!(budget.records(), fitting, "and stay there");
         // A day's windows become final.
-        budget.learn(10, 1_000_000, 2);
-        assert_eq!(budget.records(), FEWEST);
-        budget.learn(2 * FEWEST, 12 * FEWEST, 2);
-        assert_eq!(budget.records(), 2 * FEWEST);
+        budget.learn_of_tick(10, 1_000_000, 2);
+        assert_eq!(budget.records(), FEWEST_RECORDS);
+        budget.learn_of_tick(2 * FEWEST_RECORDS, 12 * FEWEST_RECORDS, 2);
+        assert_eq!(budget.records(), 2 * FEWEST_RECORDS);
+    }
+
+    #[test]
+    fn commits_shrink_at_once_where_the_store_is_slow_and_grow_by_and_by() {
+        let budget = quick();
+        budget.learn_of_commit(TELLING - 1, Duration::from_secs(60));
+        assert!(budget.rows() > MOST_ROWS - 10, "nothing is said");
+        budget.learn_of_commit(20_000, Duration::from_secs(4));
+        assert_eq!(budget.rows(), 10_000);
+        budget.learn_of_commit(1_000, Duration::from_secs(60));
+        assert_eq!(budget.rows(), FEWEST_ROWS);
+        budget.learn_of_commit(2_000, Duration::from_millis(20));
+        assert_eq!(budget.rows(), (FEWEST_ROWS + MOST_ROWS) / 2);
     }
 }

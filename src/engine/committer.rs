@@ -28,9 +28,6 @@ use crate::document::{Collection, Document, Value};
 use crate::status::{Phase, StatusSnapshot};
 use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress, Store};
 
-/// Row changes after which waiting ticks are not merged any further.
-const MERGE_ROWS: usize = 20_000;
-
 /// Raw documents of other processes that are written at once, at most.
 const RAW_DOCUMENTS: usize = 4096;
 
@@ -201,9 +198,10 @@ impl Committer {
             let (mut ticks, mut rows) = (1, first.rows.len());
             let mut merged = Merged::default();
             merged.add(first, &mut self.expiring);
-            while rows < crate::fault::limit("merge_rows", MERGE_ROWS) {
+            let most = self.shared.budget.rows();
+            while rows < crate::fault::limit("merge_rows", most / 2) {
                 let Ok(batch) = batches.try_recv() else { break };
-                if rows + batch.rows.len() > 2 * MERGE_ROWS {
+                if rows + batch.rows.len() > most {
                     kept = Some(batch);
                     break;
                 }
@@ -421,6 +419,7 @@ impl Committer {
         let begun = Instant::now();
         crate::fault::point("commit.ready");
         self.store.commit(&commit)?;
+        self.shared.budget.learn_of_commit(commit.upserts.len() + commit.deletes.len(), begun.elapsed());
         crate::fault::point("commit.stored");
         (self.origin_is_news, self.must_commit) = (false, false);
         self.epoch = epoch;

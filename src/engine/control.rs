@@ -307,7 +307,7 @@ impl Talk {
             Word::Over(workers) => shared.schedule.end(workers),
             Word::LastWritten => shared.schedule.set_over(),
             Word::Full(full) => shared.told.full.store(full, Ordering::Relaxed),
-            Word::TickRecords(records) => shared.budget.set(records),
+            Word::TickRecords(records) => shared.budget.set_records(records),
             Word::Stop => {
                 tracing::info!("process {process} was asked to stop; so does this one");
                 self.told.stop = true;

@@ -85,7 +85,7 @@ pub(super) fn drain<'scope>(
                     let (tick, mut batch) = entry.remove_entry();
                     batch.tick = tick;
                     if !batch.is_empty() {
-                        shared.budget.learn(batch.records(), batch.rows.len(), workers);
+                        shared.budget.learn_of_tick(batch.records(), batch.rows.len(), workers);
                         shared.pending.add(batch.rows.len());
                         // A committer that has ended has said why; the workers are on their way out.
                         let _ = batches.send(batch);

@@ -49,8 +49,8 @@ const GRAPH_MAY_TAKE: Duration = Duration::from_millis(300);
 /// Complete ticks that may wait for the store before workers stop reading.
 const TICKS_PENDING: usize = 4;
 
-/// Row changes that may wait for the store before workers stop reading.
-const ROWS_PENDING: usize = 400_000;
+/// How many commits' row changes may wait for the store before workers stop reading.
+const COMMITS_PENDING: usize = 4;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
 pub(super) const RAW_BATCHES: usize = 16;
@@ -93,8 +93,9 @@ impl Pending {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    fn is_full(&self) -> bool {
-        self.ticks() >= TICKS_PENDING || self.rows.load(Ordering::Relaxed) >= ROWS_PENDING
+    /// Whether it is too much for commits of so many row changes.
+    fn is_full(&self, rows: usize) -> bool {
+        self.ticks() >= TICKS_PENDING || self.rows.load(Ordering::Relaxed) >= COMMITS_PENDING * rows
     }
 }
 
@@ -252,7 +253,7 @@ impl Shared {
             let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
             channels.raw.as_ref().is_some_and(Sender::is_full)
         };
-        self.pending.is_full() || raw_is_full()
+        self.pending.is_full(self.budget.rows()) || raw_is_full()
     }
 
     fn tick_now(&self) -> Tick {
@@ -447,7 +448,7 @@ impl Reading {
         loop {
             let ends = Instant::now() + self.shared.options.tick;
             // What is read again is not committed again.
-            let records = if rebuilding { budget::MOST } else { self.shared.budget.records() };
+            let records = if rebuilding { budget::MOST_RECORDS } else { self.shared.budget.records() };
             let (mut budget, mut bytes) = (crate::fault::limit("tick_records", records), 0);
             let mut notes = Vec::new();
             // Decided by this tick alone: a gate that opens meanwhile opens for later ticks.
@@ -457,7 +458,8 @@ impl Reading {
                 self.let_windows_go(&mut notes);
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
-                let throttled = self.over || waiting || !self.send_raw() || self.is_full() || self.is_ahead(tick);
+                let throttled =
+                    self.over || waiting || !self.send_raw() || self.is_full(rebuilding) || self.is_ahead(tick);
                 let read = match throttled {
                     true => 0,
                     false => {
@@ -630,8 +632,10 @@ impl Reading {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.shared.pending.is_full() || self.shared.told.full.load(Ordering::Relaxed)
+    fn is_full(&self, rebuilding: bool) -> bool {
+        // What is read again waits for no store.
+        let rows = if rebuilding { budget::MOST_ROWS } else { self.shared.budget.rows() };
+        self.shared.pending.is_full(rows) || self.shared.told.full.load(Ordering::Relaxed)
     }
 
     /// Whether the graph is so far behind that reading more would only fill memory.
