@@ -260,7 +260,7 @@ fn windows_that_left_memory_stay_in_the_store_whatever_comes() {
 }
 
 #[test]
-fn a_worker_that_begins_after_an_offer_agrees_to_it() {
+fn windows_leave_whenever_the_workers_begin() {
     let shop = Shop::open();
     shop.trade(0, 0..DAYS * 24);
     shop.catch_up(2);

@@ -63,14 +63,14 @@ impl Budget {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Learns from a tick in which all `workers` together have read `records` and changed `rows`.
-    pub(super) fn learn_of_tick(&self, records: usize, rows: usize, workers: usize) {
-        let (now, most, share) = (self.records(), self.rows(), records / workers.max(1));
-        if rows > most {
-            // In proportion; windows that become final change rows that nothing was read for.
-            let fitting = usize::try_from(share as u128 * most as u128 / rows as u128).unwrap_or(MOST_RECORDS);
+    /// Learns from a tick in which all workers together have changed `rows`, and the one that read most has read `records`.
+    pub(super) fn learn_of_tick(&self, records: usize, rows: usize) {
+        let (now, most) = (self.records(), self.rows());
+        // Rows that nothing was read for, because windows become final or leave memory, say nothing of records.
+        if rows > most && records >= now / 2 {
+            let fitting = usize::try_from(records as u128 * most as u128 / rows as u128).unwrap_or(MOST_RECORDS);
             self.set_records(fitting.min(now));
-        } else if rows < most / 2 && share >= now / 2 {
+        } else if rows < most / 2 && records >= now / 2 {
             self.set_records(now * 2);
         }
     }
@@ -105,12 +105,12 @@ mod tests {
     fn ticks_grow_while_they_change_little() {
         let budget = quick();
         for _ in 0..9 {
-            budget.learn_of_tick(2 * budget.records(), MOST_ROWS / 4, 2);
+            budget.learn_of_tick(budget.records(), MOST_ROWS / 4);
         }
         assert_eq!(budget.records(), MOST_RECORDS);
         // Quiet hours say nothing of a backlog.
         let budget = quick();
-        budget.learn_of_tick(100, 800, 2);
+        budget.learn_of_tick(100, 800);
         assert_eq!(budget.records(), FIRST_RECORDS);
     }
 
@@ -118,19 +118,22 @@ mod tests {
     fn ticks_shrink_to_what_a_commit_may_change() {
         let budget = quick();
         budget.set_records(20_000);
-        // Six row changes a record.
-        budget.learn_of_tick(40_000, 240_000, 2);
+        // Two workers, six row changes a record.
+        budget.learn_of_tick(20_000, 240_000);
         let fitting = budget.records();
         assert_eq!(fitting, 20_000 * budget.rows() / 240_000);
         // Ticks that were on their way.
-        budget.learn_of_tick(40_000, 240_000, 2);
+        budget.learn_of_tick(20_000, 240_000);
         assert_eq!(budget.records(), fitting);
-        budget.learn_of_tick(2 * fitting, 12 * fitting, 2);
+        budget.learn_of_tick(fitting, 12 * fitting);
         assert_eq!(budget.records(), fitting, "and stay there");
-        // A day's windows become final.
-        budget.learn_of_tick(10, 1_000_000, 2);
+        // A day's windows become final, or a checkpoint is restored.
+        budget.learn_of_tick(10, 1_000_000);
+        budget.learn_of_tick(0, 1_000_000);
+        assert_eq!(budget.records(), fitting);
+        budget.learn_of_tick(fitting, 3_000_000);
         assert_eq!(budget.records(), FEWEST_RECORDS);
-        budget.learn_of_tick(2 * FEWEST_RECORDS, 12 * FEWEST_RECORDS, 2);
+        budget.learn_of_tick(FEWEST_RECORDS, 12 * FEWEST_RECORDS);
         assert_eq!(budget.records(), 2 * FEWEST_RECORDS);
     }
 

@@ -419,7 +419,7 @@ impl Committer {
         let begun = Instant::now();
         crate::fault::point("commit.ready");
         self.store.commit(&commit)?;
-        self.shared.budget.learn_of_commit(commit.upserts.len() + commit.deletes.len(), begun.elapsed());
+        self.shared.budget.learn_of_commit(commit.writes(), begun.elapsed());
         crate::fault::point("commit.stored");
         (self.origin_is_news, self.must_commit) = (false, false);
         self.epoch = epoch;

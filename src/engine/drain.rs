@@ -31,13 +31,19 @@ impl TickBatch {
         self.rows.is_empty() && self.notes.is_empty()
     }
 
-    /// How many records were read in it.
-    fn records(&self) -> usize {
-        let counted = self.notes.iter().map(|note| match note {
-            Note::Consumed(consumed) => consumed.outcomes.iter().sum(),
-            _ => 0,
-        });
-        usize::try_from(counted.sum::<u64>()).unwrap_or(usize::MAX)
+    /// How many records the worker that read most has read in it, and how many rows and dead letters it changes.
+    fn size(&self) -> (usize, usize) {
+        let (mut read, mut changed) = (BTreeMap::<usize, u64>::new(), self.rows.len());
+        for note in &self.notes {
+            match note {
+                Note::Consumed(consumed) => {
+                    *read.entry(consumed.worker).or_default() += consumed.outcomes.iter().sum::<u64>();
+                }
+                Note::DeadLetter(_) => changed += 1,
+                _ => {}
+            }
+        }
+        (usize::try_from(read.into_values().max().unwrap_or(0)).unwrap_or(usize::MAX), changed)
     }
 }
 
@@ -62,7 +68,6 @@ pub(super) fn drain<'scope>(
     let notes = notes.map(|(tick, note)| (tick, Output::Note(note)));
     let shared = std::sync::Arc::clone(shared);
     let everything = rows.concat(notes);
-    let workers = everything.scope().peers();
     let complete = everything.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
         Exchange::new(|_: &(Tick, Output)| 0),
         "Drain",
@@ -85,7 +90,8 @@ pub(super) fn drain<'scope>(
                     let (tick, mut batch) = entry.remove_entry();
                     batch.tick = tick;
                     if !batch.is_empty() {
-                        shared.budget.learn_of_tick(batch.records(), batch.rows.len(), workers);
+                        let (records, rows) = batch.size();
+                        shared.budget.learn_of_tick(records, rows);
                         shared.pending.add(batch.rows.len());
                         // A committer that has ended has said why; the workers are on their way out.
                         let _ = batches.send(batch);

@@ -37,28 +37,20 @@ pub(super) struct Bounds {
 
 /// What the workers of a process are told.
 #[derive(Debug, Default)]
-pub(super) struct Expiry {
-    begun_with: Option<Millis>,
-    bounds: Mutex<Bounds>,
-}
+pub(super) struct Expiry(Mutex<Bounds>);
 
 impl Expiry {
     /// That of a run which begins with what was decided before, and offers it to its own workers.
     pub(super) fn beginning_at(before: Option<Millis>) -> Expiry {
-        Expiry { begun_with: before, bounds: Mutex::new(Bounds { offered: before, decided: None }) }
-    }
-
-    /// What every worker begins with, whenever it does: to what was offered since, it has yet to agree.
-    pub(super) const fn begun_with(&self) -> Option<Millis> {
-        self.begun_with
+        Expiry(Mutex::new(Bounds { offered: before, decided: None }))
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set(&self, bounds: Bounds) {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 }
 

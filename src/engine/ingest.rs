@@ -34,6 +34,8 @@ pub(super) struct DeadLetter {
 pub(super) struct Consumed {
     pub(super) topic: Topic,
     pub(super) partition: i32,
+    /// Whose it is.
+    pub(super) worker: usize,
     /// Where the partition was begun.
     pub(super) start: i64,
     /// The offset after the last record.
@@ -186,6 +188,8 @@ impl Ingested {
 
 /// Takes the records of one worker's partitions.
 pub(super) struct Ingest {
+    /// Whose it is, among the workers of all processes.
+    worker: usize,
     decoder: Decoder,
     partitions: Vec<Ingested>,
     /// Those that a checkpoint knows and nobody reads any more.
@@ -199,18 +203,19 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    /// For partitions that begin where they are assigned, with what a checkpoint says of them. The worker that leads
+    /// For partitions that begin where they are assigned, with what a checkpoint says of them. Worker 0
     /// keeps those of the checkpoint that are not read any more: what they gave stays. What partitions that give their first
     /// record give of windows before `late_before` is late.
     pub(super) fn new(
         options: &EngineOptions,
         partitions: &[Planned],
-        leads: bool,
+        worker: usize,
         late_before: Option<Millis>,
         restored: &mut Restored,
         inputs: &mut Inputs,
     ) -> Result<Ingest, EngineError> {
         let mut ingest = Ingest {
+            worker,
             decoder: Decoder::new(options.timezone),
             partitions: Vec::new(),
             unread: Vec::new(),
@@ -226,7 +231,7 @@ impl Ingest {
                 partition.restore(&saved, options.admission, inputs)?;
             }
         }
-        if leads {
+        if worker == 0 {
             for saved in std::mem::take(&mut restored.unread) {
                 let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
                 let planned = Planned { assignment, committed: 0, end: None, late_before: None };
@@ -267,6 +272,7 @@ impl Ingest {
         Note::Consumed(Box::new(Consumed {
             topic: assignment.topic,
             partition: assignment.partition,
+            worker: self.worker,
             start: assignment.start,
             next: assignment.start,
             crc: None,
@@ -372,6 +378,7 @@ impl Ingest {
             notes.push(Note::Consumed(Box::new(Consumed {
                 topic,
                 partition: number,
+                worker: self.worker,
                 start,
                 next,
                 crc: Some(partition.last.crc()),

@@ -320,7 +320,7 @@ impl Shared {
             rebuild,
             checkpoints: self.checkpoints,
             expired,
-            decided: self.expiry.begun_with(),
+            decided: self.expiry.bounds().offered,
             now: now(),
         };
         control::hand(&others.links, elsewhere, handed);

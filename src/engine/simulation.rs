@@ -375,6 +375,7 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
             notes.push(Note::Consumed(Box::new(Consumed {
                 topic: TOPIC,
                 partition: assignment.partition,
+                worker: 0,
                 start: assignment.start,
                 next: range.end,
                 crc: None,

@@ -321,9 +321,10 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     };
     let (ingest, expired) = {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
-        let leads = worker.index() == 0;
-        let late_before = shared.expiry.begun_with();
-        (Ingest::new(&shared.options, &partitions, leads, late_before, &mut restored, &mut inputs), restored.expired)
+        // Nothing is offered before every worker has begun.
+        let late_before = shared.expiry.bounds().offered;
+        let ingest = Ingest::new(&shared.options, &partitions, worker.index(), late_before, &mut restored, &mut inputs);
+        (ingest, restored.expired)
     };
     let ingest = match ingest {
         Ok(ingest) => ingest,
@@ -368,7 +369,9 @@ fn restore(worker: &mut Worker, shared: &Shared, state: &mut State, probe: &Hand
     let mut since = 0;
     // No tick, but it shows that something moves.
     let mut restored = 1;
-    while let Some(chunk) = shared.restored.lock().unwrap_or_else(PoisonError::into_inner).chunks.pop() {
+    // The lock is not to be held while a chunk is taken in: the other workers take theirs.
+    let next = || shared.restored.lock().unwrap_or_else(PoisonError::into_inner).chunks.pop();
+    while let Some(chunk) = next() {
         if crate::fault::mutant("restore_drops_rollups") && chunk.cut == "Sales rollups" {
             continue;
         }
@@ -477,7 +480,7 @@ impl Reading {
                 }
                 if read > 0 {
                     worker.step();
-                } else if self.is_done(rebuilding, waiting) {
+                } else if self.is_done(worker, rebuilding, waiting) {
                     break;
                 } else {
                     worker.step_or_park(Some(left.min(NAP)));
@@ -723,10 +726,10 @@ impl Reading {
     }
 
     /// Whether nothing is gained by a tick that lasts as long as it may.
-    fn is_done(&self, rebuilding: bool, waiting: bool) -> bool {
+    fn is_done(&self, worker: &Worker, rebuilding: bool, waiting: bool) -> bool {
         if self.over {
-            // Tick by tick towards the last checkpoint.
-            return self.shared.schedule.have_all_ended();
+            // Tick by tick towards the last checkpoint. What the other processes' workers do is not known everywhere.
+            return worker.peers() == self.shared.options.workers && self.shared.schedule.have_all_ended();
         }
         match rebuilding {
             true => self.has_reached_committed(),

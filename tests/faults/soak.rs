@@ -143,6 +143,7 @@ fn f35_everything_at_random_and_kills() {
             // In the middle of the next one.
             scope.spawn(move || {
                 std::thread::sleep(delay);
+                assert!(running.iter().all(|run| !run.stderr().contains("error: ")), "{:?}", running[0].stderr());
                 running.iter().for_each(|run| run.signal("KILL"));
             });
             troubled.one(&mut row);

@@ -380,7 +380,10 @@ async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Re
 async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fault> {
     let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
     let next = progress.epoch + 1;
-    let Some(left) = state.find_one(doc! { "_id": SESSION }).await? else { return Ok(next) };
+    let Some(left) = state.find_one(doc! { "_id": SESSION }).await? else {
+        // Nobody was here, or somebody has deleted what the last one left.
+        return Ok(if progress.fence > 1 { next + 1 } else { next });
+    };
     let first = left.get_i64("first").ok().and_then(|first| u64::try_from(first).ok());
     Ok(next.max(first.unwrap_or(next)) + 1)
 }
