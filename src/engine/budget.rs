@@ -6,6 +6,7 @@
 //! hundredfold. Both are learned while running: the one from the ticks that leave the graph, the other from the commits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Records of a worker's tick, at most: a backfill is not to be one giant commit, and what is read waits in memory until
@@ -39,11 +40,17 @@ const TELLING: usize = 500;
 pub(super) struct Budget {
     records: AtomicUsize,
     rows: AtomicUsize,
+    /// Documents and duration of the quickest commit.
+    quickest: Mutex<Option<(usize, Duration)>>,
 }
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { records: AtomicUsize::new(FIRST_RECORDS), rows: AtomicUsize::new(FIRST_ROWS) }
+        Budget {
+            records: AtomicUsize::new(FIRST_RECORDS),
+            rows: AtomicUsize::new(FIRST_ROWS),
+            quickest: Mutex::new(None),
+        }
     }
 }
 
@@ -66,21 +73,33 @@ impl Budget {
     /// Learns from a tick in which all workers together have changed `rows`, and the one that read most has read `records`.
     pub(super) fn learn_of_tick(&self, records: usize, rows: usize) {
         let (now, most) = (self.records(), self.rows());
-        // Rows that nothing was read for, because windows become final or leave memory, say nothing of records.
-        if rows > most && records >= now / 2 {
-            let fitting = usize::try_from(records as u128 * most as u128 / rows as u128).unwrap_or(MOST_RECORDS);
-            self.set_records(fitting.min(now));
-        } else if rows < most / 2 && records >= now / 2 {
+        if records < now / 2 {
+            // Rows that nothing was read for, because windows become final or leave memory, say nothing of records, nor do
+            // quiet hours.
+            return;
+        }
+        if rows > most {
+            self.set_records((records.saturating_mul(most) / rows).min(now));
+        } else if rows < most / 2 {
             self.set_records(now * 2);
         }
     }
 
     /// Learns from a commit of so many documents.
     pub(super) fn learn_of_commit(&self, documents: usize, took: Duration) {
+        let (few, alone) = {
+            let mut quickest = self.quickest.lock().unwrap_or_else(PoisonError::into_inner);
+            let least = quickest.filter(|(_, least)| *least <= took).unwrap_or((documents, took));
+            *quickest = Some(least);
+            // A server far away takes its time for a commit of nothing, too. Of one as large nothing can be told.
+            Some(least).filter(|(few, _)| 2 * few <= documents).unwrap_or_default()
+        };
         if documents < TELLING {
             return;
         }
-        let fitting = 2.0 * documents as f64 * COMMIT.as_secs_f64() / took.as_secs_f64().max(0.001);
+        let each = (took - alone).as_secs_f64().max(0.001) / (documents - few) as f64;
+        // Where that alone takes the time, the documents may take as long.
+        let fitting = 2.0 * COMMIT.saturating_sub(alone).max(alone).as_secs_f64() / each;
         let fitting = fitting.min(MOST_ROWS as f64) as usize;
         // Less at once, because others are on their way; more by and by.
         let rows = fitting.min((self.rows() + fitting) / 2);
@@ -148,5 +167,25 @@ mod tests {
         assert_eq!(budget.rows(), FEWEST_ROWS);
         budget.learn_of_commit(2_000, Duration::from_millis(20));
         assert_eq!(budget.rows(), (FEWEST_ROWS + MOST_ROWS) / 2);
+    }
+
+    #[test]
+    fn a_server_far_away_gets_more_at_once() {
+        let budget = Budget::default();
+        // Two seconds of a commit, whatever is in it, and 100 microseconds for a document.
+        let takes = |documents: usize| Duration::from_secs(2) + Duration::from_micros(100) * documents as u32;
+        budget.learn_of_commit(100, takes(100));
+        for _ in 0..20 {
+            let documents = budget.rows() / 2;
+            budget.learn_of_commit(documents, takes(documents));
+        }
+        assert!((39_000..=MOST_ROWS).contains(&budget.rows()), "{}", budget.rows());
+        // One that is slow at documents, and quick at nothing.
+        let budget = Budget::default();
+        let takes = |documents: usize| Duration::from_millis(50) + Duration::from_millis(1) * documents as u32;
+        for documents in [1, 5_000, 1_000, 1_000] {
+            budget.learn_of_commit(documents, takes(documents));
+        }
+        assert!((FEWEST_ROWS..2 * FEWEST_ROWS).contains(&budget.rows()), "{}", budget.rows());
     }
 }

@@ -28,7 +28,7 @@ use crate::document::{Collection, Document, Value};
 use crate::status::{Phase, StatusSnapshot};
 use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress, Store};
 
-/// Raw documents of other processes that are written at once, at most.
+/// Raw documents that are written at once; of this process's own, those of a batch more.
 const RAW_DOCUMENTS: usize = 4096;
 
 /// How often the status is looked at when nothing happens.
@@ -179,7 +179,9 @@ impl Committer {
         loop {
             let first = match kept.take() {
                 Some(batch) => Ok(batch),
-                None => next(batches, &waiting, &mut |documents| Ok(self.store.write_raw(&documents)?))?,
+                None => {
+                    next(batches, &waiting, &mut |documents| Ok(self.store.write_raw(&joined(documents, &waiting))?))?
+                }
             };
             let first = match first {
                 Ok(batch) => batch,
@@ -191,27 +193,27 @@ impl Committer {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if self.is_rebuilding(&first) {
-                self.shared.pending.remove(first.rows.len());
+                self.shared.pending.remove(first.changes);
                 self.listen(first);
                 continue;
             }
-            let (mut ticks, mut rows) = (1, first.rows.len());
+            let (mut ticks, mut rows) = (1, first.changes);
             let mut merged = Merged::default();
             merged.add(first, &mut self.expiring);
             let most = self.shared.budget.rows();
             while rows < crate::fault::limit("merge_rows", most / 2) {
                 let Ok(batch) = batches.try_recv() else { break };
-                if rows + batch.rows.len() > most {
+                if rows + batch.changes > most {
                     kept = Some(batch);
                     break;
                 }
                 ticks += 1;
-                rows += batch.rows.len();
+                rows += batch.changes;
                 merged.add(batch, &mut self.expiring);
             }
             // Everything of these ticks was sent before they closed.
             while let Ok(documents) = waiting.try_recv() {
-                self.store.write_raw(&documents)?;
+                self.store.write_raw(&joined(documents, &waiting))?;
                 crate::fault::point("commit.raw");
             }
             for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
@@ -230,7 +232,7 @@ impl Committer {
         }
         crate::fault::point("stop.committed");
         while let Ok(documents) = raw.try_recv() {
-            self.store.write_raw(&documents)?;
+            self.store.write_raw(&joined(documents, raw))?;
         }
         // Nothing new came after the rebuild. One that was broken off says nothing.
         if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
@@ -473,6 +475,15 @@ fn is_live(status: &StatusSnapshot) -> bool {
         && status.pending_epochs <= 2
         && !status.partitions.is_empty()
         && behind <= status.records_per_second * LIVE_WITHIN_SECONDS + 100.0
+}
+
+/// With what waits, as far as that is to be written at once: there are many small batches where ticks are small.
+fn joined(mut documents: Vec<Document>, waiting: &Receiver<Vec<Document>>) -> Vec<Document> {
+    while documents.len() < RAW_DOCUMENTS {
+        let Ok(more) = waiting.try_recv() else { break };
+        documents.extend(more);
+    }
+    documents
 }
 
 /// Waits for the next tick, writing raw documents as they come, for at most [`LOOK`].

@@ -76,8 +76,9 @@ impl Stored {
     }
 
     /// Compares the documents with the rows in force, when `committed` is the newest commit. A document that is as it should
-    /// be keeps its epoch; what differs, is missing or is too much is corrected with `stamp`. Windows that are final and end at or before `expired` have left
-    /// memory, or a part of them has: their documents stay as they are. An error where there is no room for a thread.
+    /// be keeps its epoch; what differs, is missing or is too much is corrected with `stamp`. Windows that are final and end
+    /// at or before `expired` have left memory, or a part of them has: their documents stay as they are. An error where there
+    /// is no room for a thread.
     pub(super) fn correction(
         self,
         rows: RowsInForce,

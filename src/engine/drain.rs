@@ -24,6 +24,8 @@ pub(super) struct TickBatch {
     /// Row changes, not consolidated.
     pub(super) rows: Vec<(Row, Diff)>,
     pub(super) notes: Vec<Note>,
+    /// How many rows and dead letters it changes.
+    pub(super) changes: usize,
 }
 
 impl TickBatch {
@@ -31,19 +33,15 @@ impl TickBatch {
         self.rows.is_empty() && self.notes.is_empty()
     }
 
-    /// How many records the worker that read most has read in it, and how many rows and dead letters it changes.
-    fn size(&self) -> (usize, usize) {
-        let (mut read, mut changed) = (BTreeMap::<usize, u64>::new(), self.rows.len());
+    /// How many records the worker that read most has read in it.
+    fn records(&self) -> usize {
+        let mut read = BTreeMap::<usize, u64>::new();
         for note in &self.notes {
-            match note {
-                Note::Consumed(consumed) => {
-                    *read.entry(consumed.worker).or_default() += consumed.outcomes.iter().sum::<u64>();
-                }
-                Note::DeadLetter(_) => changed += 1,
-                _ => {}
+            if let Note::Consumed(consumed) = note {
+                *read.entry(consumed.worker).or_default() += consumed.outcomes.iter().sum::<u64>();
             }
         }
-        (usize::try_from(read.into_values().max().unwrap_or(0)).unwrap_or(usize::MAX), changed)
+        usize::try_from(read.into_values().max().unwrap_or(0)).unwrap_or(usize::MAX)
     }
 }
 
@@ -78,8 +76,14 @@ pub(super) fn drain<'scope>(
                     for (tick, output) in data.flat_map(|batch| batch.drain(..)) {
                         let batch = open.entry(tick).or_default();
                         match output {
-                            Output::Row(row, difference) => batch.rows.push((row, difference)),
-                            Output::Note(note) => batch.notes.push(note),
+                            Output::Row(row, difference) => {
+                                batch.changes += 1;
+                                batch.rows.push((row, difference));
+                            }
+                            Output::Note(note) => {
+                                batch.changes += usize::from(matches!(note, Note::DeadLetter(_)));
+                                batch.notes.push(note);
+                            }
                         }
                     }
                 });
@@ -90,9 +94,8 @@ pub(super) fn drain<'scope>(
                     let (tick, mut batch) = entry.remove_entry();
                     batch.tick = tick;
                     if !batch.is_empty() {
-                        let (records, rows) = batch.size();
-                        shared.budget.learn_of_tick(records, rows);
-                        shared.pending.add(batch.rows.len());
+                        shared.budget.learn_of_tick(batch.records(), batch.changes);
+                        shared.pending.add(batch.changes);
                         // A committer that has ended has said why; the workers are on their way out.
                         let _ = batches.send(batch);
                     }

@@ -203,9 +203,9 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    /// For partitions that begin where they are assigned, with what a checkpoint says of them. Worker 0
-    /// keeps those of the checkpoint that are not read any more: what they gave stays. What partitions that give their first
-    /// record give of windows before `late_before` is late.
+    /// For partitions that begin where they are assigned, with what a checkpoint says of them. Worker 0 keeps those of
+    /// the checkpoint that are not read any more: what they gave stays. What partitions that give their first record give of
+    /// windows before `late_before` is late.
     pub(super) fn new(
         options: &EngineOptions,
         partitions: &[Planned],

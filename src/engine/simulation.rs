@@ -290,7 +290,7 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
     let (batches_sent, batches_waiting) = crossbeam_channel::unbounded();
     let (raw_sent, raw_waiting) = crossbeam_channel::unbounded();
     for batch in batches {
-        shared.pending.add(batch.rows.len());
+        shared.pending.add(batch.changes);
         let _ = batches_sent.send(batch);
     }
     for documents in raw {
@@ -396,7 +396,8 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
         if !documents.is_empty() {
             raw.push(documents);
         }
-        batches.push(TickBatch { tick, rows, notes });
+        let letters = notes.iter().filter(|note| matches!(note, Note::DeadLetter(_))).count();
+        batches.push(TickBatch { tick, changes: rows.len() + letters, rows, notes });
     }
     (batches, raw)
 }

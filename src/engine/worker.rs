@@ -49,7 +49,7 @@ const GRAPH_MAY_TAKE: Duration = Duration::from_millis(300);
 /// Complete ticks that may wait for the store before workers stop reading.
 const TICKS_PENDING: usize = 4;
 
-/// How many commits' row changes may wait for the store before workers stop reading.
+/// How many commits' row changes and dead letters may wait for the store before workers stop reading.
 const COMMITS_PENDING: usize = 4;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
@@ -64,7 +64,7 @@ const LAST_TICK: Duration = Duration::from_millis(100);
 /// The longest a worker sleeps when there is nothing to do within a tick.
 const NAP: Duration = Duration::from_millis(10);
 
-/// Row changes and ticks between the drain and the store.
+/// Row changes, dead letters and ticks between the drain and the store.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     ticks: AtomicUsize,
@@ -253,7 +253,14 @@ impl Shared {
             let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
             channels.raw.as_ref().is_some_and(Sender::is_full)
         };
-        self.pending.is_full(self.budget.rows()) || raw_is_full()
+        self.too_much_waits() || raw_is_full()
+    }
+
+    /// Whether more row changes wait for the store than should.
+    fn too_much_waits(&self) -> bool {
+        // What is read again waits for no store.
+        let rows = if self.gate.opened().is_none() { budget::MOST_ROWS } else { self.budget.rows() };
+        self.pending.is_full(rows)
     }
 
     fn tick_now(&self) -> Tick {
@@ -461,8 +468,7 @@ impl Reading {
                 self.let_windows_go(&mut notes);
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
-                let throttled =
-                    self.over || waiting || !self.send_raw() || self.is_full(rebuilding) || self.is_ahead(tick);
+                let throttled = self.over || waiting || !self.send_raw() || self.is_held_up() || self.is_ahead(tick);
                 let read = match throttled {
                     true => 0,
                     false => {
@@ -635,10 +641,10 @@ impl Reading {
         }
     }
 
-    fn is_full(&self, rebuilding: bool) -> bool {
-        // What is read again waits for no store.
-        let rows = if rebuilding { budget::MOST_ROWS } else { self.shared.budget.rows() };
-        self.shared.pending.is_full(rows) || self.shared.told.full.load(Ordering::Relaxed)
+    /// Whether too much waits for the store, here or in process 0. A full queue of raw documents is seen by what cannot
+    /// be sent.
+    fn is_held_up(&self) -> bool {
+        self.shared.too_much_waits() || self.shared.told.full.load(Ordering::Relaxed)
     }
 
     /// Whether the graph is so far behind that reading more would only fill memory.

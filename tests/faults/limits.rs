@@ -38,8 +38,7 @@ fn f18_great_commits() {
         // The server is slow at this.
         for store in stores.into_iter().take(times(1, 2) as usize) {
             let run = store.run_files(folder.path(), "--workers 1 --tick-ms 10000 --until-caught-up");
-            let guarded = if store.guarded { ",guarded_writes=1" } else { "" };
-            run.env("TILLFLOW_LIMITS", &format!("tick_records={}{guarded}", 2 * count)).succeed(3 * SOON);
+            run.env("TILLFLOW_LIMITS", &store.limits(&format!("tick_records={}", 2 * count))).succeed(3 * SOON);
             let documents = store.documents();
             let windows = documents.iter().filter(|((collection, _), _)| collection == "aggregated_data");
             let epochs: BTreeSet<String> = windows.map(|(_, document)| document["epoch"].to_string()).collect();

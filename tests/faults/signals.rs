@@ -60,8 +60,8 @@ fn f08_signals_mongodb() {
     asked_to_stop(&mut row, &Store::mongodb("asked"), times(4, 50));
 }
 
-/// F07: a panic in a worker, in a thread of the source, in the committer or in that of checkpoints ends the process with 70, and what it left
-/// is exact.
+/// F07: a panic in a worker, in a thread of the source, in the committer or in that of checkpoints ends the process with 70,
+/// and what it left is exact.
 #[test]
 fn f07_panics() {
     let mut row =

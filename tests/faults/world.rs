@@ -137,13 +137,18 @@ impl Store {
             Some(mutant) => run.env("TILLFLOW_MUTANT", &mutant),
             None => run,
         };
-        if self.guarded { run.env("TILLFLOW_LIMITS", "guarded_writes=1") } else { run }
+        if self.guarded { run.env("TILLFLOW_LIMITS", &self.limits("")) } else { run }
+    }
+
+    /// The value of `TILLFLOW_LIMITS` for these limits, which replaces the one that a run of this store has without.
+    pub fn limits(&self, limits: &str) -> String {
+        let guarded = if self.guarded { "guarded_writes=1" } else { "" };
+        [limits, guarded].join(",")
     }
 
     /// The value of `TILLFLOW_LIMITS` for small commits.
     pub fn small_commits(&self) -> String {
-        let guarded = if self.guarded { ",guarded_writes=1" } else { "" };
-        format!("tick_records=4,merge_rows=1,batch_documents=20{guarded}")
+        self.limits("tick_records=4,merge_rows=1,batch_documents=20")
     }
 
     /// Runs until everything that is there is committed.

@@ -29,7 +29,7 @@ pub(in crate::store) struct MongoStore {
     held: Option<Held>,
     /// The session of every commit, from the moment that the fence is held. One attempt uses it at a time.
     session: Option<Arc<Mutex<ClientSession>>>,
-    /// Guarded writes: the least epoch of this instance.
+    /// Guarded writes: the least epoch of this instance. Any epoch will do otherwise.
     first: u64,
 }
 
@@ -106,20 +106,21 @@ impl Store for MongoStore {
                 crate::fault::point("mongodb.ended");
                 let progress = take_fence(&database, &taker).await?;
                 crate::fault::point("mongodb.fence");
-                let mut first = progress.epoch + 1;
-                if guarded {
+                let first = if guarded {
                     take_back(&database, &progress).await?;
-                    first = first_epoch(&database, &progress).await?;
-                }
+                    Some(first_epoch(&database, &progress).await?)
+                } else {
+                    None
+                };
                 let origin = find_state(&database, ORIGIN).await?.as_ref().map(origin_from).transpose()?;
                 let session = client.start_session().await?;
-                remember_session(&database, &session, progress.fence, guarded.then_some(first)).await?;
+                remember_session(&database, &session, progress.fence, first).await?;
                 crate::fault::point("mongodb.session");
                 Ok((progress, origin, session, first))
             }
         })?;
         self.session = Some(Arc::new(Mutex::new(session)));
-        self.first = first;
+        self.first = first.unwrap_or_default();
         self.held = Some(Held { fence: progress.fence, epoch: progress.epoch, instance: instance.into() });
         Ok((progress, origin))
     }
@@ -376,7 +377,8 @@ async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Re
 }
 
 /// An epoch in which no earlier instance writes, whenever it goes on. One that commits writes in the epoch after the
-/// committed one, one that has never committed in its first, which it has left word of before.
+/// committed one, one that has never committed in its first, which it has left word of before. To be asked when the fence
+/// is held: whoever leaves word later finds itself fenced before it writes.
 async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fault> {
     let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
     let next = progress.epoch + 1;
@@ -385,7 +387,7 @@ async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fa
         return Ok(if progress.fence > 1 { next + 1 } else { next });
     };
     let first = left.get_i64("first").ok().and_then(|first| u64::try_from(first).ok());
-    Ok(next.max(first.unwrap_or(next)) + 1)
+    Ok(first.map_or(next, |first| first.max(next)) + 1)
 }
 
 /// Leaves word of the session, and of the first epoch where that matters, to whoever takes the fence next.
@@ -433,14 +435,18 @@ async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fau
 }
 
 /// Without transactions, a commit that a crash cut off leaves documents of an epoch that never was. They count as
-/// last changed in the committed one, or their guard would turn away a later epoch that is less than theirs.
+/// last changed in the committed one, or their guard would turn away a later epoch that is less than theirs. Where nothing
+/// was ever committed, nothing is read again either, and nothing would correct them: they go.
 async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault> {
     let epoch = epoch_to_stored(progress.epoch)?;
     for collection in [Collection::AggregatedData, Collection::RealTimeMetrics] {
-        database
-            .collection::<BsonDocument>(collection.name())
-            .update_many(doc! { "epoch": { "$gt": epoch } }, doc! { "$set": { "epoch": epoch } })
-            .await?;
+        let collection = database.collection::<BsonDocument>(collection.name());
+        let never_were = doc! { "epoch": { "$gt": epoch } };
+        if progress.epoch == 0 {
+            collection.delete_many(never_were).await?;
+        } else {
+            collection.update_many(never_were, doc! { "$set": { "epoch": epoch } }).await?;
+        }
     }
     // One of an older version has no fence.
     database
