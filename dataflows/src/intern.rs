@@ -11,6 +11,14 @@ use crate::records::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Symbol(u32);
 
+#[cfg(test)]
+impl Symbol {
+    /// One of no interner.
+    pub(crate) const fn of(number: u32) -> Symbol {
+        Symbol(number)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     text: Text,

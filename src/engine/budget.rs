@@ -162,7 +162,7 @@ mod tests {
         budget.learn_of_commit(TELLING - 1, Duration::from_secs(60));
         assert!(budget.rows() > MOST_ROWS - 10, "nothing is said");
         budget.learn_of_commit(20_000, Duration::from_secs(4));
-        assert_eq!(budget.rows(), 10_000);
+        assert!((8_000..=10_000).contains(&budget.rows()), "{}", budget.rows());
         budget.learn_of_commit(1_000, Duration::from_secs(60));
         assert_eq!(budget.rows(), FEWEST_ROWS);
         budget.learn_of_commit(2_000, Duration::from_millis(20));

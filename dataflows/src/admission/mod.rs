@@ -5,6 +5,7 @@
 //! It emits facts: what the record adds to, and takes from, the collections that the views are functions of.
 //! Reading bytes is not its business; nor is anything of another partition.
 
+mod rows;
 mod sales;
 mod saved;
 mod stock;

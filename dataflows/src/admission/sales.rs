@@ -3,38 +3,11 @@
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use serde::{Deserialize, Serialize};
-
+use super::rows::{LEAST_ROW_BYTES, PackedRows, Row};
 use crate::intern::{Interner, Symbol};
-use crate::records::{Millis, Money, Outcome, Sale, Text};
+use crate::records::{Millis, Outcome, Sale, Text};
 use crate::state::{Chunk, ChunkError, ChunkWriter, read_chunk};
 use crate::time::Diff;
-
-/// A sale without its transaction_id, its texts in the partition's dictionary: 48 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Row {
-    user_id: Symbol,
-    product_id: Symbol,
-    payment_method: Symbol,
-    store_id: Symbol,
-    category: Symbol,
-    /// |quantity| <= 10^9.
-    quantity: i32,
-    unit_price: Money,
-    total_amount: Money,
-    timestamp: Millis,
-}
-
-impl Row {
-    const fn symbols(&self) -> [Symbol; 5] {
-        [self.user_id, self.product_id, self.payment_method, self.store_id, self.category]
-    }
-
-    fn symbols_mut(&mut self) -> [&mut Symbol; 5] {
-        let Row { user_id, product_id, payment_method, store_id, category, .. } = self;
-        [user_id, product_id, payment_method, store_id, category]
-    }
-}
 
 /// What saved texts are called.
 const TEXTS: &str = "texts";
@@ -44,7 +17,7 @@ const ROWS: &str = "rows";
 /// The known transactions of one partition.
 #[derive(Debug, Default)]
 pub(super) struct KnownSales {
-    rows: HashMap<Text, Row>,
+    rows: PackedRows,
     texts: Interner,
     /// Rows older than this have been dropped from memory; whether a row is known never depends on it.
     forgotten_before: Option<Millis>,
@@ -62,28 +35,22 @@ impl KnownSales {
     /// Takes a sale that is neither late nor from the future. Rows before `oldest` are known no more.
     pub(super) fn admit(&mut self, sale: Sale, oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) -> Outcome {
         let row = intern(&mut self.texts, &sale);
-        let (old, outcome) = match self.rows.entry(sale.transaction_id.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(row);
-                (None, Outcome::Accepted)
-            }
-            Entry::Occupied(mut entry) => {
-                let old = *entry.get();
+        let outcome = match self.rows.insert(&sale.transaction_id, &row) {
+            None => Outcome::Accepted,
+            Some(old) => {
                 let known = oldest.is_none_or(|oldest| old.timestamp >= oldest);
-                if known && old == row {
+                // Neither is late, so one that is known no more is another row.
+                if old == row {
                     release(&mut self.texts, &row);
                     return Outcome::Duplicate;
                 }
-                entry.insert(row);
                 if known {
                     emit(restore(&self.texts, sale.transaction_id.clone(), &old), -1);
                 }
-                (Some(old), if known { Outcome::Correction } else { Outcome::Accepted })
+                release(&mut self.texts, &old);
+                if known { Outcome::Correction } else { Outcome::Accepted }
             }
         };
-        if let Some(old) = old {
-            release(&mut self.texts, &old);
-        }
         emit(sale, 1);
         outcome
     }
@@ -91,9 +58,9 @@ impl KnownSales {
     /// Cancels the transaction of that key, if it is known.
     pub(super) fn cancel(&mut self, key: &[u8], oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) {
         let Ok(key) = std::str::from_utf8(key) else { return };
-        let Some((transaction_id, row)) = self.rows.remove_entry(key) else { return };
+        let Some(row) = self.rows.remove(key) else { return };
         if oldest.is_none_or(|oldest| row.timestamp >= oldest) {
-            emit(restore(&self.texts, transaction_id, &row), -1);
+            emit(restore(&self.texts, key.into(), &row), -1);
         }
         release(&mut self.texts, &row);
     }
@@ -106,16 +73,7 @@ impl KnownSales {
         }
         if self.forgotten_before.is_some() {
             let texts = &mut self.texts;
-            self.rows.retain(|_, row| {
-                let keep = row.timestamp >= oldest;
-                if !keep {
-                    release(texts, row);
-                }
-                keep
-            });
-            if self.rows.len() < self.rows.capacity() / 4 {
-                self.rows.shrink_to(self.rows.len() * 2);
-            }
+            self.rows.remove_before(oldest, &mut |row| release(texts, row));
         }
         self.forgotten_before = Some(oldest);
     }
@@ -125,9 +83,7 @@ impl KnownSales {
         let mut writer = ChunkWriter::new(TEXTS, give);
         self.texts.all().for_each(|entry| writer.write(&entry));
         writer.finish();
-        let mut writer = ChunkWriter::new(ROWS, give);
-        self.rows.iter().for_each(|entry| writer.write(&entry));
-        writer.finish();
+        self.rows.save(ROWS, give);
     }
 
     /// What was given.
@@ -138,28 +94,24 @@ impl KnownSales {
             read_chunk(chunk, &mut |(symbol, text)| drop(texts.insert(symbol, text)))?;
         }
         let rows = || chunks.iter().filter(|chunk| chunk.cut == ROWS);
-        known.rows.reserve(rows().map(|chunk| chunk.records as usize).sum());
+        let counted = |chunk: &Chunk| (chunk.records as usize).min(chunk.bytes.len() / LEAST_ROW_BYTES);
+        known.rows.reserve(rows().map(counted).sum());
         let mut symbols: HashMap<Symbol, Symbol> = HashMap::with_capacity(texts.len());
-        for chunk in rows() {
-            let mut missing = false;
-            read_chunk(chunk, &mut |(transaction_id, mut row): (Text, Row)| {
-                for symbol in row.symbols_mut() {
-                    *symbol = match symbols.entry(*symbol) {
-                        Entry::Occupied(entry) => known.texts.again(*entry.get()),
-                        Entry::Vacant(entry) => match texts.get(entry.key()) {
-                            Some(text) => *entry.insert(known.texts.acquire(text)),
-                            None => {
-                                missing = true;
-                                return;
-                            }
-                        },
-                    };
-                }
-                known.rows.insert(transaction_id, row);
-            })?;
-            if missing {
-                return Err(ChunkError::new(chunk, "a row names a text that is not there"));
+        let KnownSales { rows: packed, texts: dictionary, .. } = &mut known;
+        let mut understand = |mut row: Row| {
+            for symbol in row.symbols_mut() {
+                *symbol = match symbols.entry(*symbol) {
+                    Entry::Occupied(entry) => dictionary.again(*entry.get()),
+                    Entry::Vacant(entry) => {
+                        let text = texts.get(entry.key())?;
+                        *entry.insert(dictionary.acquire(text))
+                    }
+                };
             }
+            Some(row)
+        };
+        for chunk in rows() {
+            packed.restore(chunk, &mut understand)?;
         }
         Ok(known)
     }

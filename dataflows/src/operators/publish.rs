@@ -193,12 +193,17 @@ impl<M: ExchangeData + Abelian> Round<M> {
         give: &mut dyn FnMut(Update<M>),
     ) {
         let ticks: BTreeSet<Tick> = changes.iter().map(|change| change.0).chain(due.keys().copied()).collect();
+        let last = ticks.last().copied();
         let mut changes = changes.into_iter().peekable();
         for tick in ticks {
             let next = due.get(&tick).copied().unwrap_or(*current);
-            let mut touched: BTreeMap<RollupKey, M> = BTreeMap::new();
+            // In the order of their keys.
+            let mut touched: Vec<(RollupKey, M)> = Vec::new();
             while let Some((_, key, change)) = changes.next_if(|change| change.0 == tick) {
-                add(&mut touched, key, &change);
+                match touched.last_mut() {
+                    Some((known, sums)) if *known == key => sums.plus_equals(&change),
+                    _ => touched.push((key, change)),
+                }
             }
             self.cursor.rewind_keys(&self.storage);
             for (key, change) in &touched {
@@ -209,13 +214,15 @@ impl<M: ExchangeData + Abelian> Round<M> {
             }
             for range in passed(self.dating, *current, next) {
                 for (key, sums) in self.sums_in(range) {
-                    if !touched.contains_key(&key) {
+                    if touched.binary_search_by(|(known, _)| known.cmp(&key)).is_err() {
                         self.replace(&key, (sums.clone(), *current), (sums, next), tick, give);
                     }
                 }
             }
-            for (key, change) in touched {
-                add(&mut self.overlay, key, &change);
+            if Some(tick) != last {
+                for (key, change) in touched {
+                    add(&mut self.overlay, key, &change);
+                }
             }
             *current = next;
         }

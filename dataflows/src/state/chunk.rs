@@ -14,7 +14,8 @@ pub struct Chunk {
     pub cut: String,
     /// How many records.
     pub records: u32,
-    /// The records, in postcard's format.
+    /// The records: in postcard's format, unless whose they are has one of its own.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 

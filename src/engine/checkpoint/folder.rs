@@ -2,6 +2,7 @@
 
 use std::path::Path as FilePath;
 
+use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
@@ -85,7 +86,7 @@ impl Folder {
     /// Writes down whose it is.
     pub(super) fn claim(&self, owner: &Owner) -> Result<(), String> {
         let text = serde_json::to_vec(owner).map_err(|error| error.to_string())?;
-        self.write(&Path::from(OWNER), text)
+        self.write(&Path::from(OWNER), text.into())
     }
 
     /// Every whole checkpoint that this version understands, the newest first. What is damaged is left out: an older one
@@ -153,14 +154,14 @@ impl Folder {
     }
 
     /// Writes an object of a checkpoint.
-    pub(super) fn write_part(&self, id: &str, name: &str, bytes: Vec<u8>) -> Result<(), String> {
-        self.write(&within(id).join(name), bytes)
+    pub(super) fn write_part(&self, id: &str, name: &str, payload: PutPayload) -> Result<(), String> {
+        self.write(&within(id).join(name), payload)
     }
 
     /// Makes a checkpoint whole.
     pub(super) fn write_manifest(&self, id: &str, manifest: &Manifest) -> Result<(), String> {
         let bytes = serde_json::to_vec_pretty(manifest).map_err(|error| error.to_string())?;
-        self.write_part(id, &manifest_name(crc32fast::hash(&bytes)), bytes)
+        self.write_part(id, &manifest_name(crc32fast::hash(&bytes)), bytes.into())
     }
 
     /// Removes a checkpoint, its manifest first.
@@ -175,12 +176,12 @@ impl Folder {
         Ok(())
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, object_store::Error> {
-        self.runtime.block_on(async { Ok(self.objects.get(path).await?.bytes().await?.to_vec()) })
+    fn read(&self, path: &Path) -> Result<Bytes, object_store::Error> {
+        self.runtime.block_on(async { self.objects.get(path).await?.bytes().await })
     }
 
-    fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<(), String> {
-        self.runtime.block_on(self.objects.put(path, PutPayload::from(bytes))).map(drop).map_err(words)
+    fn write(&self, path: &Path, payload: PutPayload) -> Result<(), String> {
+        self.runtime.block_on(self.objects.put(path, payload)).map(drop).map_err(words)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tillflow_dataflows::admission::SavedPartition;
 use tillflow_dataflows::records::Millis;
@@ -25,16 +26,32 @@ pub(in crate::engine) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("numbers, texts and lists can be encoded")
+    /// As it is written: itself with chunks of no bytes, the lengths of these, and then the bytes of one chunk after
+    /// another, which are not copied for it.
+    pub(super) fn encode(mut self) -> Vec<Bytes> {
+        let bodies: Vec<Bytes> = self.all_chunks().map(|chunk| Bytes::from(std::mem::take(&mut chunk.bytes))).collect();
+        let lengths: Vec<usize> = bodies.iter().map(Bytes::len).collect();
+        let head = postcard::to_allocvec(&(&self, lengths)).expect("numbers, texts and lists can be encoded");
+        std::iter::once(Bytes::from(head)).chain(bodies).collect()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Shard, String> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((shard, [])) => Ok(shard),
-            Ok(_) => Err(String::from("there is more than a shard")),
-            Err(error) => Err(error.to_string()),
+        let (head, mut bodies): ((Shard, Vec<usize>), &[u8]) =
+            postcard::take_from_bytes(bytes).map_err(|error| error.to_string())?;
+        let (mut shard, lengths) = head;
+        if shard.all_chunks().count() != lengths.len() {
+            return Err(String::from("not as many lengths as chunks"));
         }
+        for (chunk, length) in shard.all_chunks().zip(lengths) {
+            let (body, rest) = bodies.split_at_checked(length).ok_or("it is cut short")?;
+            chunk.bytes = body.to_vec();
+            bodies = rest;
+        }
+        if bodies.is_empty() { Ok(shard) } else { Err(String::from("there is more than a shard")) }
+    }
+
+    fn all_chunks(&mut self) -> impl Iterator<Item = &mut Chunk> {
+        self.partitions.iter_mut().flat_map(|(saved, _)| &mut saved.memory).chain(&mut self.chunks)
     }
 }
 
@@ -157,5 +174,42 @@ impl Drop for Saving {
     /// A graph that is held at a tick would never be complete.
     fn drop(&mut self) {
         self.state.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tillflow_dataflows::records::Topic;
+
+    use super::*;
+
+    fn chunk(cut: &str, bytes: &[u8]) -> Chunk {
+        Chunk { cut: cut.into(), records: 3, bytes: bytes.to_vec() }
+    }
+
+    fn shard() -> Shard {
+        let saved = |number: i32| SavedPartition {
+            topic: Topic::Sales,
+            number,
+            has_given: number > 0,
+            clock: Some(1_700_000_000_000),
+            memory: vec![chunk("texts", &[1; 300]), chunk("rows", &[])],
+        };
+        Shard {
+            tick: 17,
+            expired: None,
+            partitions: vec![(saved(0), Some(12)), (saved(1), None)],
+            chunks: vec![chunk("one", b"a"), chunk("two", &[7; 70_000])],
+        }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let bytes = shard().encode().concat();
+        assert_eq!(Shard::decode(&bytes), Ok(shard()));
+        for length in 0..bytes.len() {
+            assert!(Shard::decode(&bytes[..length]).is_err(), "{length} of {} bytes", bytes.len());
+        }
+        assert!(Shard::decode(&[&bytes[..], b"x"].concat()).is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use object_store::PutPayload;
 use tillflow_dataflows::records::Millis;
 
 use super::folder::{Folder, Owner};
@@ -86,7 +87,7 @@ impl Writer {
             }
             let shards = std::mem::take(&mut waiting);
             let tick = shards[0].tick;
-            let result = self.write(&shards, &mut claimed);
+            let result = self.write(shards, &mut claimed);
             let took = self.schedule.finished(tick);
             match result {
                 Ok(true) => self.metrics.checkpointed(took),
@@ -98,7 +99,7 @@ impl Writer {
 
     /// Writes a checkpoint, unless the store will not get as far or nobody waits for it any more. Leaves nothing of one that
     /// does not become whole.
-    fn write(&self, shards: &[Shard], claimed: &mut bool) -> Result<bool, String> {
+    fn write(&self, shards: Vec<Shard>, claimed: &mut bool) -> Result<bool, String> {
         let made_at = now();
         // The time first: later ones come later in order.
         let id = format!("{made_at:015}-{}", self.instance.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
@@ -112,19 +113,22 @@ impl Writer {
         is_whole
     }
 
-    fn write_parts(&self, id: &str, made_at: Millis, shards: &[Shard], claimed: &mut bool) -> Result<bool, String> {
+    fn write_parts(&self, id: &str, made_at: Millis, shards: Vec<Shard>, claimed: &mut bool) -> Result<bool, String> {
         let mut objects = Vec::new();
         let mut offsets = Offsets::new();
-        for (place, shard) in shards.iter().enumerate() {
+        for (place, shard) in shards.into_iter().enumerate() {
             if self.schedule.is_given_up() {
                 return Ok(false);
             }
             offsets.extend(
                 shard.partitions.iter().filter_map(|(saved, next)| Some(((saved.topic, saved.number), (*next)?))),
             );
-            let (name, bytes) = (format!("shard-{place}"), shard.encode());
-            objects.push(ShardObject { name: name.clone(), bytes: bytes.len(), crc: crc32fast::hash(&bytes) });
-            self.folder.write_part(id, &name, bytes)?;
+            let (name, pieces) = (format!("shard-{place}"), shard.encode());
+            let mut crc = crc32fast::Hasher::new();
+            pieces.iter().for_each(|piece| crc.update(piece));
+            let payload = PutPayload::from_iter(pieces);
+            objects.push(ShardObject { name: name.clone(), bytes: payload.content_length(), crc: crc.finalize() });
+            self.folder.write_part(id, &name, payload)?;
             crate::fault::point("checkpoint.shard");
         }
         if !self.written.wait(&offsets) {

@@ -43,7 +43,7 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("fetch.queue.backoff.ms", "5"),
     ("fetch.wait.max.ms", "100"),
     ("fetch.message.max.bytes", "2097152"),
-    ("queued.min.messages", "100000"),
+    ("queued.min.messages", "30000"),
     ("client.id", "tillflow"),
 ];
 
