@@ -111,6 +111,16 @@ impl Document {
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)
     }
+
+    /// Bytes of its texts and byte strings, as far as they are fields of its own: of a raw document, nearly all it has.
+    pub fn text_bytes(&self) -> usize {
+        let bytes = |value: &Value| match value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.fields.iter().map(|(_, value)| bytes(value)).sum()
+    }
 }
 
 /// Appends `part` to an `_id`, with `\` and `|` written `\\` and `\|`.

@@ -497,8 +497,8 @@ fn guarded_writes_recover_from_half_a_commit() {
     first.origin = Some(Origin { configuration: "first".into(), ..Origin::default() });
     first.dead_letters = vec![letter("kept")];
     store.commit(&first).unwrap();
-    // Half of epoch 9, without its progress.
-    let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 9_i64, "units": 99_i64 } } };
+    // Half of epoch 2, without its progress.
+    let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 2_i64, "units": 99_i64 } } };
     database.run(doc! { "update": "aggregated_data", "updates": [half] });
     let mut next = database.open();
     assert_eq!(next.acquire("b").unwrap().0.epoch, 1);

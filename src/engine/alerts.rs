@@ -1,6 +1,6 @@
 //! Alerts: conditions hold or do not, an alert remembers. It opens, stays when it is resolved, and opens again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tillflow_dataflows::outputs::{AlertKind, RowBody, Subject};
 use tillflow_dataflows::records::Millis;
@@ -22,6 +22,8 @@ struct Alert {
 #[derive(Debug, Default)]
 pub(super) struct AlertBook {
     alerts: BTreeMap<String, Alert>,
+    /// Those whose documents speak of an instant after the committed one.
+    ahead: BTreeSet<String>,
 }
 
 /// What the condition of an alert is now: the row that it holds for, if it holds.
@@ -38,9 +40,12 @@ pub(super) fn alert_id(kind: AlertKind, subject: &Subject) -> String {
 }
 
 impl AlertBook {
-    /// The alerts that a store holds.
-    pub(super) fn load(documents: Vec<Document>) -> Result<AlertBook, EngineError> {
+    /// The alerts that a store holds as of its last commit. Where a commit is not one transaction, one that was cut off
+    /// may have left alerts of an instant that never was: what they say of it is taken back as far as it can be known, and
+    /// they are among [`AlertBook::ahead`] until they have been written again.
+    pub(super) fn load(documents: Vec<Document>, as_of: Option<Millis>) -> Result<AlertBook, EngineError> {
         let mut alerts = BTreeMap::new();
+        let mut ahead = BTreeSet::new();
         for document in documents {
             let (Some(Value::Text(state)), Some(Value::Int(times_opened))) =
                 (document.get("state"), document.get("times_opened"))
@@ -52,10 +57,33 @@ impl AlertBook {
                 )));
             };
             let (open, times_opened) = (state == "open", *times_opened);
-            let fields = document.fields.into_iter().filter(|(name, _)| name != "epoch" && name != "as_of").collect();
-            alerts.insert(document.id, Alert { open, times_opened, fields });
+            let is_ahead = |name: &str| instant(&document.fields, name) > as_of;
+            if is_ahead("as_of") {
+                ahead.insert(document.id.clone());
+            }
+            let mut alert = Alert { open, times_opened, fields: Fields::new() };
+            let (opened, resolved) = (is_ahead("opened_at"), is_ahead("resolved_at"));
+            for (name, value) in document.fields {
+                let value = match (name.as_str(), as_of) {
+                    ("epoch" | "as_of", _) => continue,
+                    ("resolved_at", _) if resolved => {
+                        alert.open = true;
+                        continue;
+                    }
+                    ("opened_at", Some(as_of)) if opened => Value::Time(as_of),
+                    _ => value,
+                };
+                alert.fields.push((name, value));
+            }
+            alerts.insert(document.id, alert);
         }
-        Ok(AlertBook { alerts })
+        Ok(AlertBook { alerts, ahead })
+    }
+
+    /// The `_id`s of the alerts whose documents have to be written whether their conditions have changed or not. None a
+    /// second time.
+    pub(super) fn ahead(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.ahead)
     }
 
     /// The `_id`s of the alerts that are open.
@@ -206,12 +234,39 @@ mod tests {
         assert_eq!(resolved.get("state"), Some(&Value::Text("resolved".into())));
         assert_eq!(resolved.get("resolved_at"), Some(&Value::Time(300)));
         assert!(apply(&mut book, None, 4, 400).is_none());
-        let mut book = AlertBook::load(vec![resolved]).unwrap();
+        let mut book = AlertBook::load(vec![resolved], Some(400)).unwrap();
+        assert!(book.ahead().is_empty());
         let again = apply(&mut book, Some(level(1)), 5, 500).unwrap();
         assert_eq!(
             (again.get("opened_at"), again.get("times_opened")),
             (Some(&Value::Time(500)), Some(&Value::Int(2)))
         );
         assert_eq!(again.get("resolved_at"), None);
+    }
+
+    #[test]
+    fn what_a_commit_that_was_cut_off_says_of_an_alert_is_taken_back() {
+        let subject = Subject::Stock(StockKey { product_id: "p".into(), warehouse_id: "w".into() });
+        let apply = |book: &mut AlertBook, condition, epoch, as_of| {
+            book.apply(AlertKind::LowStock, &subject, condition, Stamp { epoch, as_of: Some(as_of) })
+        };
+        let mut book = AlertBook::default();
+        let opened = apply(&mut book, Some(level(3)), 1, 100).unwrap();
+        let resolved = apply(&mut book, None, 2, 200).unwrap();
+        // Its opening never was: it cannot be later than what is committed.
+        let mut book = AlertBook::load(vec![opened.clone()], Some(50)).unwrap();
+        assert_eq!(book.ahead(), BTreeSet::from([opened.id.clone()]));
+        assert_eq!((book.open().count(), book.ahead().len()), (1, 0));
+        let again = apply(&mut book, Some(level(3)), 3, 60).unwrap();
+        assert_eq!(again.get("opened_at"), Some(&Value::Time(50)));
+        // Its end never was: it is open as it has been.
+        let mut book = AlertBook::load(vec![resolved.clone()], Some(150)).unwrap();
+        assert_eq!((book.open().count(), book.ahead().len()), (1, 1));
+        let again = apply(&mut book, Some(level(3)), 3, 160).unwrap();
+        assert_eq!(again.get("opened_at"), Some(&Value::Time(100)));
+        assert_eq!((again.get("resolved_at"), again.get("state")), (None, Some(&Value::Text("open".into()))));
+        // All of it was.
+        let mut book = AlertBook::load(vec![resolved], Some(200)).unwrap();
+        assert_eq!((book.open().count(), book.ahead().len()), (0, 0));
     }
 }

@@ -31,6 +31,9 @@ use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress,
 /// Raw documents that are written at once; of this process's own, those of a batch more.
 const RAW_DOCUMENTS: usize = 4096;
 
+/// Bytes of raw documents after which no further batch of this process's own is written with them.
+const RAW_BYTES: usize = 8 << 20;
+
 /// How often the status is looked at when nothing happens.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -309,7 +312,8 @@ impl Committer {
             .map_err(|error| EngineError::Bug(format!("starting a thread: {error}")))
     }
 
-    /// Opens and resolves alerts whose conditions came or went while nobody was looking.
+    /// Opens and resolves alerts whose conditions came or went while nobody was looking, and says of the others again what is
+    /// so where their documents may say more.
     fn settle(&mut self, rows: &RowsInForce, stamp: Stamp) -> Vec<Document> {
         let conditions: BTreeMap<String, (AlertKind, &Subject, &RowBody)> = rows
             .iter()
@@ -318,9 +322,12 @@ impl Committer {
                 _ => None,
             })
             .collect();
-        let open: BTreeSet<String> = self.alerts.open().map(String::from).collect();
+        let mut open: BTreeSet<String> = self.alerts.open().map(String::from).collect();
         let gone = open.iter().filter(|id| !conditions.contains_key(*id));
         let mut documents: Vec<Document> = gone.filter_map(|id| self.alerts.resolve(id, stamp)).collect();
+        for id in self.alerts.ahead() {
+            open.remove(&id);
+        }
         let come = conditions.into_iter().filter(|(id, _)| !open.contains(id));
         documents.extend(
             come.filter_map(|(_, (kind, subject, body))| self.alerts.apply(kind, subject, Some(body.clone()), stamp)),
@@ -479,8 +486,12 @@ fn is_live(status: &StatusSnapshot) -> bool {
 
 /// With what waits, as far as that is to be written at once: there are many small batches where ticks are small.
 fn joined(mut documents: Vec<Document>, waiting: &Receiver<Vec<Document>>) -> Vec<Document> {
-    while documents.len() < RAW_DOCUMENTS {
+    let bytes = |documents: &[Document]| documents.iter().map(Document::text_bytes).sum::<usize>();
+    let mut together = bytes(&documents);
+    let most = crate::fault::limit("raw_documents", RAW_DOCUMENTS);
+    while documents.len() < most && together < RAW_BYTES {
         let Ok(more) = waiting.try_recv() else { break };
+        together += bytes(&more);
         documents.extend(more);
     }
     documents

@@ -93,7 +93,7 @@ impl Start {
             tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);
         }
         let known = if crate::fault::mutant("alerts_are_forgotten") { Vec::new() } else { store.alerts()? };
-        let alerts = AlertBook::load(known)?;
+        let alerts = AlertBook::load(known, progress.as_of)?;
         crate::fault::point("start.loaded");
         Ok(Start { progress, plan, alerts, folder, restored, configuration })
     }

@@ -77,11 +77,16 @@ fn f04_the_older_one_sleeps_mongodb() {
 
 /// The older one stops itself at a point of a commit; the newer one finishes everything; the older one goes on.
 pub fn stopped_at(row: &mut Row, store: &Store, point: &str) {
+    let hit = 3 + row.dice.below(6);
+    stopped_at_hit(row, store, point, hit);
+}
+
+/// As [`stopped_at`], when it comes to the point for the `hit`th time.
+fn stopped_at_hit(row: &mut Row, store: &Store, point: &str, hit: u64) {
     let topics = if store.guarded { Topics::init("stopped", 3) } else { Topics::named("stopped") };
     let log = Log::of(&topics.prefix);
     let mut sent = if store.guarded { shop(row, &topics, 200) } else { hostile(row, &topics, 150) };
     let limits = store.small_commits();
-    let hit = 3 + row.dice.below(6);
     let older = store.run(&log, "--workers 1 --tick-ms 1").env("TILLFLOW_LIMITS", &limits);
     let mut older = older.env("TILLFLOW_STOP_AT", &format!("{point}:{hit}")).start();
     older.wait_for_line("stopped at ");
@@ -135,6 +140,14 @@ fn f04_stopped_at_every_step_of_guarded_writes() {
         for point in ["commit.ready", "guarded.looked", "guarded.written", "guarded.ready"] {
             stopped_at(&mut row, &Store::guarded("stopped"), point);
         }
+    }
+}
+
+#[test]
+fn f04_stopped_before_it_takes_back_what_was_cut_off() {
+    let mut row = Row::begin("F04", "older instance stopped when it has a standalone server's fence, newer takes over");
+    for _ in 0..times(1, 20) {
+        stopped_at_hit(&mut row, &Store::guarded("took"), "mongodb.fence", 1);
     }
 }
 

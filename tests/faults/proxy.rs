@@ -189,6 +189,10 @@ impl Pump {
             while orders.stalled.load(Ordering::SeqCst) && !orders.ended.load(Ordering::SeqCst) {
                 std::thread::sleep(LOOK);
             }
+            // What was said after the cut passes it no more, even if this pump was waiting for it.
+            if orders.cut.load(Ordering::SeqCst) {
+                return;
+            }
             let bytes = &buffer[..read];
             if self.from_service {
                 if self.losing.load(Ordering::SeqCst) {

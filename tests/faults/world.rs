@@ -148,7 +148,7 @@ impl Store {
 
     /// The value of `TILLFLOW_LIMITS` for small commits.
     pub fn small_commits(&self) -> String {
-        self.limits("tick_records=4,merge_rows=1,batch_documents=20")
+        self.limits("tick_records=4,merge_rows=1,batch_documents=20,raw_documents=1")
     }
 
     /// Runs until everything that is there is committed.

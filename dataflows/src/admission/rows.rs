@@ -43,6 +43,9 @@ impl Row {
 /// The most bytes of a row in postcard's format: three numbers of 64 bits and six of 32.
 const ROW_BYTES_MAX: usize = 3 * 10 + 6 * 5;
 
+/// The most bytes of a transaction_id, says the codec.
+const ID_BYTES_MAX: usize = 256;
+
 /// Bytes of a segment, at most.
 const SEGMENT: usize = 256 << 10;
 
@@ -288,6 +291,9 @@ impl PackedRows {
             let entry = entry.ok_or_else(|| ChunkError::new(chunk, "it is cut short"))?;
             let text = std::str::from_utf8(entry.transaction_id)
                 .map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
+            if text.len() > ID_BYTES_MAX {
+                return Err(ChunkError::new(chunk, "an identifier is too long"));
+            }
             let (row, rest) = postcard::take_from_bytes::<Row>(entry.row)
                 .map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
             if !rest.is_empty() {
@@ -326,7 +332,12 @@ impl PackedRows {
     /// Lets a segment go of which the greater part is not in force any more; what is left moves.
     fn tidy(&mut self, number: usize) {
         let PackedRows { index, hasher, segments, free, open } = self;
-        let segment = &segments[number];
+        let segment = &mut segments[number];
+        if number == *open && segment.rows == 0 {
+            segment.bytes.clear();
+            segment.dead = 0;
+            return;
+        }
         if segment.dead <= segment.bytes.len() / 2 || number == *open && segment.has_room(SEGMENT / 2) {
             return;
         }

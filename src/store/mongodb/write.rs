@@ -107,8 +107,9 @@ impl Store for MongoStore {
                 let progress = take_fence(&database, &taker).await?;
                 crate::fault::point("mongodb.fence");
                 let first = if guarded {
-                    take_back(&database, &progress).await?;
-                    Some(first_epoch(&database, &progress).await?)
+                    let first = first_epoch(&database, &progress).await?;
+                    take_back(&database, &progress, first).await?;
+                    Some(first)
                 } else {
                     None
                 };
@@ -378,7 +379,8 @@ async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Re
 
 /// An epoch in which no earlier instance writes, whenever it goes on. One that commits writes in the epoch after the
 /// committed one, one that has never committed in its first, which it has left word of before. To be asked when the fence
-/// is held: whoever leaves word later finds itself fenced before it writes.
+/// is held: whoever leaves word later finds itself fenced before it writes. Fenced if a newer one has left word already:
+/// the epoch after its first would be one that it writes in.
 async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fault> {
     let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
     let next = progress.epoch + 1;
@@ -386,6 +388,12 @@ async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fa
         // Nobody was here, or somebody has deleted what the last one left.
         return Ok(if progress.fence > 1 { next + 1 } else { next });
     };
+    let (ours, newest) = (progress.fence, left.get_i64("fence").unwrap_or_default());
+    if newest > ours {
+        let reason =
+            format!("another instance took the store over (fence {newest}, ours was {ours}); this one must stop");
+        return Err(StoreError::Fenced(reason).into());
+    }
     let first = left.get_i64("first").ok().and_then(|first| u64::try_from(first).ok());
     Ok(first.map_or(next, |first| first.max(next)) + 1)
 }
@@ -436,17 +444,26 @@ async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fau
 
 /// Without transactions, a commit that a crash cut off leaves documents of an epoch that never was. They count as
 /// last changed in the committed one, or their guard would turn away a later epoch that is less than theirs. Where nothing
-/// was ever committed, nothing is read again either, and nothing would correct them: they go.
-async fn take_back(database: &Database, progress: &Progress) -> Result<(), Fault> {
-    let epoch = epoch_to_stored(progress.epoch)?;
+/// was ever committed, nothing is read again either, and nothing would correct them: they go, and what says where the
+/// partitions begin goes with them.
+///
+/// This may happen late, when a newer instance has taken the fence and commits: whatever that one writes is of a later epoch
+/// than this one's `first`, and stays.
+async fn take_back(database: &Database, progress: &Progress, first: u64) -> Result<(), Fault> {
+    let (epoch, first) = (epoch_to_stored(progress.epoch)?, epoch_to_stored(first)?);
+    let never_were = doc! { "epoch": { "$gt": epoch, "$lt": first } };
     for collection in [Collection::AggregatedData, Collection::RealTimeMetrics] {
         let collection = database.collection::<BsonDocument>(collection.name());
-        let never_were = doc! { "epoch": { "$gt": epoch } };
         if progress.epoch == 0 {
-            collection.delete_many(never_were).await?;
+            collection.delete_many(never_were.clone()).await?;
         } else {
-            collection.update_many(never_were, doc! { "$set": { "epoch": epoch } }).await?;
+            collection.update_many(never_were.clone(), doc! { "$set": { "epoch": epoch } }).await?;
         }
+    }
+    if progress.epoch == 0 {
+        database.collection::<BsonDocument>(Collection::DeadLetters.name()).delete_many(never_were).await?;
+        let older = doc! { "_id": ORIGIN, "fence": { "$lt": progress.fence } };
+        database.collection::<BsonDocument>(Collection::PipelineState.name()).delete_one(older).await?;
     }
     // One of an older version has no fence.
     database
