@@ -167,7 +167,8 @@ fn verify_finds_what_is_wrong_in_them() {
 fn a_store_goes_on_with_what_it_was_filled_with() {
     let shop = Shop::new("4000");
     succeeded(&shop.run_with_views(&[]));
-    let last_change = "SELECT max((SELECT max(epoch) FROM aggregated_data), (SELECT max(epoch) FROM real_time_metrics))";
+    let last_change =
+        "SELECT max((SELECT max(epoch) FROM aggregated_data), (SELECT max(epoch) FROM real_time_metrics))";
     let changed = shop.number(last_change);
     // Other words for the same views are the same views.
     shop.write(&VIEWS.replace("# What comes back, and from whom.", "").replace("Returned goods", "Returns"));

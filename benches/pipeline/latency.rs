@@ -1,0 +1,105 @@
+//! From a record's Kafka timestamp to its commit, at a steady rate, as somebody sees it who asks the store all the time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tillflow_dataflows::records::{Millis, Topic};
+
+use crate::broker::{Topics, producer, send};
+use crate::child;
+use crate::kafka::Target;
+use crate::support::sales::{PARTITIONS, Sales};
+
+/// How long the first records are not counted: the program starts.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// How often the store is asked.
+const LOOK: Duration = Duration::from_millis(1);
+/// How often records are sent, so many at once that the rate is kept.
+const SENT_EVERY: Duration = Duration::from_millis(2);
+
+/// Sends `rate` sales a second for `seconds`, while the program maintains all views with a tick of 100 ms.
+pub fn latency(servers: &str, rate: usize, seconds: u64) {
+    println!("\nlatency: {rate} sales/s for {seconds} s, all views, Kafka -> SQLite, tick 100 ms");
+    for workers in [1, 2] {
+        let topics = Topics::make(servers, "latency");
+        let mut times = measure(&topics, workers, rate, Duration::from_secs(seconds));
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        println!(
+            "{:<44} p50 {} ms, p99 {} ms, p99.9 {} ms, most {} ms, of {} records",
+            format!("{workers} worker(s)"),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0),
+            times.len(),
+        );
+    }
+}
+
+fn now() -> Millis {
+    chrono::Utc::now().timestamp_millis()
+}
+
+/// The times of all records after the warm-up, in milliseconds.
+fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Vec<Millis> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let target = Target::Sqlite;
+    let workers = workers.to_string();
+    let mut command = topics.tillflow(&["run", "--no-dashboard", "-q", "--workers", &workers, "--raw-data", "off"]);
+    command.args(target.flags(folder.path())).arg("--state").arg(folder.path().join("state"));
+    let mut running = child::start(command);
+    let (servers, name) = (topics.servers.clone(), topics.name(Topic::Sales));
+    let (told, sent) = crossbeam_channel::unbounded::<(usize, Millis)>();
+    let sender = std::thread::spawn(move || {
+        let (producer, mut sales, begun) = (producer(&servers), Sales::new(now()), Instant::now());
+        let mut number = 0;
+        while begun.elapsed() < WARM_UP + length {
+            let due = (begun.elapsed().as_secs_f64() * rate as f64) as usize;
+            let timestamp = now();
+            while number < due {
+                let sale = sales.next_at(timestamp);
+                send(&producer, &name, &sale);
+                told.send((sale.partition, timestamp)).expect("somebody listens");
+                number += 1;
+            }
+            std::thread::sleep(SENT_EVERY);
+        }
+        drop(producer);
+    });
+    let begun = Instant::now();
+    let mut waiting: [(i64, VecDeque<Millis>); PARTITIONS] = Default::default();
+    let mut times = Vec::with_capacity(rate * length.as_secs() as usize);
+    let mut reader = None;
+    while begun.elapsed() < WARM_UP + length + Duration::from_secs(5) {
+        std::thread::sleep(LOOK);
+        assert!(running.try_wait().expect("a child").is_none(), "the program has ended");
+        if reader.is_none() {
+            reader = target.address(folder.path()).open_reader().ok();
+        }
+        // Before its first commit there is nothing to ask.
+        let Some(Ok((Some(progress), _))) = reader.as_mut().map(|reader| reader.read(&[])) else { continue };
+        let committed = now();
+        for (partition, timestamp) in sent.try_iter() {
+            waiting[partition].1.push_back(timestamp);
+        }
+        for (partition, (next, waiting)) in waiting.iter_mut().enumerate() {
+            let reached = progress.offsets.get(&(Topic::Sales, partition as i32)).copied().unwrap_or_default();
+            while *next < reached {
+                let Some(timestamp) = waiting.pop_front() else { break };
+                *next += 1;
+                if begun.elapsed() > WARM_UP {
+                    times.push(committed - timestamp);
+                }
+            }
+        }
+        if sender.is_finished() && sent.is_empty() && waiting.iter().all(|(_, waiting)| waiting.is_empty()) {
+            break;
+        }
+    }
+    sender.join().expect("the sender ends");
+    let left: usize = waiting.iter().map(|(_, waiting)| waiting.len()).sum();
+    assert!(left == 0 && sent.is_empty(), "{left} records are not committed");
+    running.kill().and_then(|()| running.wait()).expect("a child");
+    times
+}

@@ -1,0 +1,63 @@
+//! The whole path, beside what a user might do instead, in the same run.
+//!
+//! `cargo bench --bench pipeline` measures everything, `cargo bench --bench pipeline -- kafka latency` some of these parts:
+//!
+//! - `memory`: a log in memory into SQLite, and into a store that forgets everything, beside a single-threaded program of
+//!   hash maps;
+//! - `exactness`: what transactions and checkpoints cost, and how long a start takes;
+//! - `kafka`: sales from Kafka into SQLite, MongoDB and nothing, in whole processes, beside a client that reads and drops
+//!   and beside the hash maps, with CPU and memory (as Linux tells them);
+//! - `mixed`: the same with records of all three topics, as `tillflow generate` sends them;
+//! - `latency`: from Kafka timestamps to commits at 50,000 records a second.
+//!
+//! The last three need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh start DIR` makes a
+//! pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000). Each row is the best of three runs, and each
+//! run's numbers are checked before it counts.
+
+mod broker;
+mod child;
+mod kafka;
+mod latency;
+mod memory;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// As in the program that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const PARTS: [&str; 5] = ["memory", "exactness", "kafka", "mixed", "latency"];
+const RUNS: usize = 3;
+const RATE: usize = 50_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == "--program") {
+        return kafka::program(&arguments[place + 1..]);
+    }
+    // `cargo test --benches` runs them with this flag, to see that they work.
+    let test = arguments.iter().any(|argument| argument == "--test");
+    let (default, runs, seconds) = if test { (20_000, 1, 2) } else { (2_000_000, RUNS, 20) };
+    let count = match std::env::var("TILLFLOW_BENCH_RECORDS") {
+        Ok(count) => count.parse().unwrap_or_else(|_| panic!("TILLFLOW_BENCH_RECORDS={count}: a number")),
+        Err(_) => default,
+    };
+    let chosen: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
+        panic!("{unknown}: no such part; there are {}", PARTS.join(", "));
+    }
+    let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
+    for part in PARTS.into_iter().filter(|part| chosen.is_empty() || chosen.contains(part)) {
+        match (part, &kafka) {
+            ("memory", _) => memory::throughput(count, runs),
+            ("exactness", _) => memory::exactness(count / 2, runs),
+            (_, None) => println!("\n{part}: not measured, KAFKA_BOOTSTRAP_SERVERS is not set"),
+            ("kafka", Some(servers)) => {
+                kafka::sales(servers, std::env::var("MONGO_URI").ok().as_deref(), count, runs);
+            }
+            ("mixed", Some(servers)) => kafka::mixed(servers, count, runs),
+            (_, Some(servers)) => latency::latency(servers, RATE, seconds),
+        }
+    }
+}

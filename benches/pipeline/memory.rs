@@ -1,0 +1,178 @@
+//! A log in memory -> decode -> admission -> graph -> commits, into SQLite and into a store that forgets everything, beside
+//! the hash-map program.
+//!
+//! What exactness costs: the same into SQLite with commits that are neither atomic nor durable, with durable transactions,
+//! and with these and a checkpoint a second (the default is one in ten), in turns, until the last commit. How long a start
+//! takes: one that goes on from the last checkpoint of such a run, until it commits one more sale.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tillflow::codec::Decoder;
+use tillflow::engine::Run;
+use tillflow::source::channel::OwnedRecord;
+use tillflow::store::{Store, StoreAddress, StoreOptions};
+use tillflow::views::ViewSet;
+
+use crate::child::own_cpu;
+use crate::support::log::{Log, Partitions, log};
+use crate::support::sales::{HashMaps, PARTITIONS, START, Sales};
+use crate::support::stores::{Null, Watched};
+use crate::support::{options, w1};
+
+fn pipeline(
+    partitions: &Arc<Partitions>,
+    (workers, views): (usize, ViewSet),
+    store: Box<dyn Store>,
+    state: Option<&Path>,
+) -> Duration {
+    let begun = Instant::now();
+    let source = Arc::new(Log { partitions: Arc::clone(partitions) });
+    Run::new(options(workers, views, state), source).alone(store).expect("the pipeline runs");
+    begun.elapsed()
+}
+
+/// A file for a store, a folder for checkpoints, and what is looked at.
+struct Place {
+    folder: tempfile::TempDir,
+    eye: Null,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().expect("a temporary folder"), eye: Null::default() }
+    }
+
+    fn store(&self, journal: bool) -> Box<dyn Store> {
+        let address = StoreAddress::Sqlite { path: self.folder.path().join("bench.sqlite") };
+        let store = address.open_with(StoreOptions { journal, ..StoreOptions::default() }).expect("SQLite opens");
+        Box::new(Watched { store, eye: self.eye.clone() })
+    }
+
+    fn state(&self) -> std::path::PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn assert_revenue(&self, revenue: i128) {
+        assert_eq!(self.eye.revenue(), revenue, "the revenue is another one");
+    }
+}
+
+/// One run of those that exactness is measured with.
+#[derive(Clone, Copy)]
+struct Measured {
+    /// Until the last commit.
+    committed: Duration,
+    /// Of all threads, with the end of the run.
+    cpu: Duration,
+}
+
+fn median(runs: &[Measured], of: impl Fn(&Measured) -> Duration) -> f64 {
+    let mut times: Vec<Duration> = runs.iter().map(of).collect();
+    times.sort();
+    times[times.len() / 2].as_secs_f64()
+}
+
+/// What exactness costs, and how long a start takes.
+fn exactness_of(partitions: &Arc<Partitions>, revenue: i128, runs: usize, workers: usize) {
+    let mut more = (**partitions).clone();
+    let last = more[0].last().expect("a record").clone();
+    let value = String::from_utf8(last.value.expect("a value")).expect("text").replace("\"txn_", "\"one_more_");
+    more[0].push(OwnedRecord { offset: last.offset + 1, value: Some(value.into_bytes()), ..last });
+    let more = Arc::new(more);
+    let measured = |partitions, place: &Place, journal: bool, state: Option<&Path>| {
+        let (begun, cpu) = (Instant::now(), own_cpu());
+        pipeline(partitions, (workers, ViewSet::default()), place.store(journal), state);
+        let committed = place.eye.last().expect("a commit").duration_since(begun);
+        Measured { committed, cpu: own_cpu() - cpu }
+    };
+    let (mut plain, mut journal, mut exact, mut restart) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        for (times, is_journal) in [(&mut plain, false), (&mut journal, true)] {
+            let place = Place::new();
+            times.push(measured(partitions, &place, is_journal, None));
+            place.assert_revenue(revenue);
+        }
+        let place = Place::new();
+        exact.push(measured(partitions, &place, true, Some(&place.state())));
+        place.assert_revenue(revenue);
+        restart.push(measured(&more, &place, true, Some(&place.state())));
+        assert_ne!(place.eye.revenue(), revenue, "one more sale counts");
+    }
+    let (time, cpu) = (median(&plain, |run| run.committed), median(&plain, |run| run.cpu));
+    for (name, runs) in [("durable transactions", &journal), ("and checkpoints", &exact)] {
+        let (its_time, its_cpu) = (median(runs, |run| run.committed), median(runs, |run| run.cpu));
+        println!(
+            "{:<36} {:>11.1} % more time, {:.1} % more CPU: {its_time:.2} s and {its_cpu:.2} s, not {time:.2} s and {cpu:.2} s",
+            format!("{name}, {workers} worker(s)"),
+            (its_time / time - 1.0) * 100.0,
+            (its_cpu / cpu - 1.0) * 100.0,
+        );
+    }
+    println!(
+        "{:<36} {:>11.2} s from a checkpoint to one more sale, committed",
+        format!("restart, {workers} worker(s)"),
+        median(&restart, |run| run.committed),
+    );
+}
+
+/// Everything in memory: the hash maps, W1 and all views, with stores and without.
+pub fn throughput(count: usize, runs: usize) {
+    let partitions = log(Sales::new(START).take(count));
+    let bytes: usize = partitions.iter().flatten().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
+    println!("\nmemory: {count} sales of {} bytes in {PARTITIONS} partitions, best of {runs}", bytes / count.max(1));
+    let best = |run: &mut dyn FnMut() -> Duration| (0..runs).map(|_| run()).min().unwrap_or_default();
+    let mut revenue = 0;
+    let baseline = best(&mut || {
+        let (took, sum) = hash_maps(&partitions);
+        revenue = sum;
+        took
+    });
+    let row = |name: &str, took: Duration| {
+        let rate = count as f64 / took.as_secs_f64();
+        println!(
+            "{name:<44} {rate:>12.0} records/s {:>6.2} of the hash maps",
+            baseline.as_secs_f64() / took.as_secs_f64()
+        );
+    };
+    row("W1 in hash maps, 1 thread", baseline);
+    for (name, views) in [("W1", w1()), ("all views", ViewSet::default())] {
+        for workers in [1, 2] {
+            let took = best(&mut || {
+                let eye = Null::default();
+                let took = pipeline(&partitions, (workers, views.clone()), Box::new(eye.clone()), None);
+                assert_eq!(eye.revenue(), revenue, "the revenue is another one");
+                took
+            });
+            row(&format!("{name}, memory -> null, {workers} worker(s)"), took);
+            let took = best(&mut || {
+                let place = Place::new();
+                let took = pipeline(&partitions, (workers, views.clone()), place.store(true), None);
+                place.assert_revenue(revenue);
+                took
+            });
+            row(&format!("{name}, memory -> SQLite, {workers} worker(s)"), took);
+        }
+    }
+}
+
+fn hash_maps(partitions: &Partitions) -> (Duration, i128) {
+    let begun = Instant::now();
+    let decoder = Decoder::new(chrono_tz::Tz::UTC);
+    let mut maps = HashMaps::default();
+    for value in partitions.iter().flatten().filter_map(|record| record.value.as_deref()) {
+        maps.take(&decoder, value);
+    }
+    (begun.elapsed(), maps.all.2)
+}
+
+/// What exactness costs, and how long a start takes.
+pub fn exactness(count: usize, runs: usize) {
+    let partitions = log(Sales::new(START).take(count));
+    let (_, revenue) = hash_maps(&partitions);
+    println!("\nexactness: {count} sales, all views, memory -> SQLite, medians of {runs}");
+    for workers in [1, 2] {
+        exactness_of(&partitions, revenue, runs, workers);
+    }
+}

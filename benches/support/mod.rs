@@ -1,0 +1,48 @@
+//! What several benchmarks share.
+
+#![allow(dead_code, reason = "each benchmark uses its own part")]
+
+pub mod log;
+pub mod sales;
+pub mod sessions;
+pub mod stores;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tillflow::engine::{CheckpointOptions, EngineOptions};
+use tillflow::views::ViewSet;
+use tillflow_dataflows::admission::AdmissionSettings;
+use tillflow_dataflows::outputs::Selection;
+use tillflow_dataflows::time::{HOUR, MINUTE};
+
+use sales::W1;
+
+/// How a run of the program is told to go.
+pub fn options(workers: usize, views: ViewSet, state: Option<&Path>) -> EngineOptions {
+    let interval = Duration::from_secs(1);
+    EngineOptions {
+        workers,
+        tick: Duration::from_millis(100),
+        raw_data: false,
+        until_caught_up: true,
+        admission: admission(),
+        timezone: chrono_tz::Tz::UTC,
+        instance: String::from("bench"),
+        views,
+        checkpoints: state.map(|folder| CheckpointOptions { folder: folder.to_path_buf(), interval }),
+        accepted: Vec::new(),
+    }
+}
+
+/// The views of W1 alone.
+pub fn w1() -> ViewSet {
+    let selection = Selection::of(W1.split(',')).expect("views that there are");
+    ViewSet { selection, added: Arc::default(), file: None }
+}
+
+/// The defaults.
+pub fn admission() -> AdmissionSettings {
+    AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE }
+}

@@ -1,0 +1,144 @@
+//! Sales that every program of a comparison gets, and what W1 asks for of them.
+//!
+//! W1 is: drop repeated `transaction_id`s; count, units and revenue per minute and category, per minute and store, per
+//! minute and payment method, and per product.
+
+use std::collections::{HashMap, HashSet};
+
+use tillflow::codec::Decoder;
+use tillflow_dataflows::records::{Millis, Sale, Text};
+use tillflow_dataflows::time::Granularity;
+
+pub const PARTITIONS: usize = 3;
+
+/// The views that hold W1, hours and days besides.
+pub const W1: &str = "sales_by_category,sales_by_store,sales_by_payment_method,sales_by_product,sales_all";
+
+/// One sale in so many is sent a second time.
+const REPEATED: usize = 100;
+
+/// Sales of one key and value each, in the order of their times: 12,000 a minute, 1,000 products, 5 categories, 20 stores,
+/// 4 payment methods, 50,000 users, unless told. 260 bytes.
+#[derive(Clone)]
+pub struct Sales {
+    state: u64,
+    start: Millis,
+    number: usize,
+    last: Sent,
+    /// Only each so manyth is made.
+    step: usize,
+    /// How many products there are.
+    products: u64,
+    /// From one sale to the next.
+    apart: Millis,
+}
+
+/// 2025-10-09T08:53:20Z.
+pub const START: Millis = 1_760_000_000_000;
+
+/// What one record is.
+#[derive(Clone, Default)]
+pub struct Sent {
+    pub partition: usize,
+    pub timestamp: Millis,
+    pub key: String,
+    pub value: String,
+    /// What it adds to the revenue, in hundredths: nothing when it is sent a second time.
+    pub cents: i128,
+}
+
+impl Sales {
+    pub fn new(start: Millis) -> Sales {
+        let last = Sent::default();
+        Sales { state: 0x9e37_79b9_7f4a_7c15, start, number: 0, last, step: 1, products: 1000, apart: 5 }
+    }
+
+    /// Of so many products.
+    pub fn of_products(self, products: u64) -> Sales {
+        Sales { products, ..self }
+    }
+
+    /// So far from one to the next.
+    pub fn apart(self, apart: Millis) -> Sales {
+        Sales { apart, ..self }
+    }
+
+    /// Those of one partition alone, as others than the same ones of all partitions.
+    pub fn of_partition(self, partition: usize) -> Sales {
+        Sales { state: self.state ^ (partition as u64 + 1), number: partition, step: PARTITIONS, ..self }
+    }
+
+    fn random(&mut self, below: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % below
+    }
+
+    /// The next one, dated `timestamp`. What is sent a second time goes where it was sent before.
+    pub fn next_at(&mut self, timestamp: Millis) -> Sent {
+        let n = self.number;
+        self.number += self.step;
+        if n / self.step % REPEATED == REPEATED - 1 {
+            return Sent { timestamp, cents: 0, ..self.last.clone() };
+        }
+        let time = chrono::DateTime::from_timestamp_millis(timestamp).expect("a time of our days");
+        let (product, quantity, cents) = (self.random(self.products), self.random(5) + 1, self.random(20_000) + 100);
+        let total = cents * quantity;
+        let value = format!(
+            r#"{{"transaction_id":"txn_{n:012}","user_id":"user_{:06}","product_id":"prod_{product:04}","quantity":{quantity},"unit_price":{}.{:02},"total_amount":{}.{:02},"payment_method":"{}","timestamp":"{}","store_id":"store_{:02}","category":"category_{}"}}"#,
+            self.random(50_000),
+            cents / 100,
+            cents % 100,
+            total / 100,
+            total % 100,
+            ["cash", "credit_card", "debit_card", "paypal"][self.random(4) as usize],
+            time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            self.random(20),
+            product % 5,
+        );
+        self.last =
+            Sent { partition: n % PARTITIONS, timestamp, key: format!("txn_{n:012}"), value, cents: total.into() };
+        self.last.clone()
+    }
+}
+
+impl Iterator for Sales {
+    type Item = Sent;
+
+    fn next(&mut self) -> Option<Sent> {
+        Some(self.next_at(self.start + self.number as Millis * self.apart))
+    }
+}
+
+/// (transactions, units, revenue in ten-thousandths)
+type Sums = (i64, i64, i128);
+
+/// W1 in plain hash maps, in one thread: nothing is durable, nothing can be corrected.
+#[derive(Default)]
+pub struct HashMaps {
+    known: HashSet<Text>,
+    /// By view, minute and key.
+    minutes: [HashMap<(Millis, Text), Sums>; 3],
+    products: HashMap<Text, Sums>,
+    pub all: Sums,
+}
+
+impl HashMaps {
+    pub fn take(&mut self, decoder: &Decoder, value: &[u8]) {
+        let Ok(sale) = decoder.decode_sale(value) else { return };
+        let Sale { transaction_id, category, store_id, payment_method, product_id, .. } = sale;
+        if !self.known.insert(transaction_id) {
+            return;
+        }
+        let add = |sums: &mut Sums| {
+            *sums = (sums.0 + 1, sums.1 + sale.quantity, sums.2 + i128::from(sale.total_amount.0));
+        };
+        let minute = Granularity::Minute.start(sale.timestamp);
+        for (view, key) in self.minutes.iter_mut().zip([category, store_id, payment_method]) {
+            add(view.entry((minute, key)).or_default());
+        }
+        add(self.products.entry(product_id).or_default());
+        add(&mut self.all);
+    }
+}
