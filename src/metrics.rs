@@ -61,6 +61,7 @@ pub struct Metrics {
     end_to_end: Histogram,
     lag: Family<PartitionLabels, Gauge>,
     state: Family<StateLabels, Gauge>,
+    operators: Family<StateLabels, Counter<f64, AtomicU64>>,
     store_retries: Counter,
     http_requests: Family<ClassLabels, Counter>,
     http_refused: Counter,
@@ -109,6 +110,7 @@ impl Metrics {
             end_to_end: seconds(),
             lag: Family::default(),
             state: Family::default(),
+            operators: Family::default(),
             store_retries: Counter::default(),
             http_requests: Family::default(),
             http_refused: Counter::default(),
@@ -165,6 +167,12 @@ impl Metrics {
                 "arrangement_records",
                 "Records that an arrangement or another state of the graph holds",
                 self.state.clone(),
+            );
+            own.register_with_unit(
+                "operator",
+                "Time that operators of the graph ran, with --operator-times",
+                Unit::Seconds,
+                self.operators.clone(),
             );
             own.register("store_retries", "Writes to the store that were tried again", self.store_retries.clone());
         }
@@ -246,6 +254,16 @@ impl Metrics {
     /// How many records a state of a worker's graph holds, by the name of its operator.
     pub fn set_state(&self, name: &str, worker: usize, records: i64) {
         self.state.get_or_create(&StateLabels { name: name.to_owned(), worker }).set(records);
+    }
+
+    /// How many records a state of a worker's graph holds, if it is one; see [`Metrics::set_state`].
+    pub fn state(&self, name: &str, worker: usize) -> Option<i64> {
+        self.state.get(&StateLabels { name: name.to_owned(), worker }).map(|records| records.get())
+    }
+
+    /// Operators of a worker's graph with this name ran for so long.
+    pub fn operators_ran(&self, name: &str, worker: usize, took: Duration) {
+        self.operators.get_or_create(&StateLabels { name: name.to_owned(), worker }).inc_by(took.as_secs_f64());
     }
 
     /// What the dashboard's server has counted: answers by status class, refusals, restarts, open streams.

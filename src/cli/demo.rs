@@ -153,7 +153,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), CliError> {
     };
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), false);
-    let run = Run { options, source: log, status, metrics, stop: Arc::clone(&stop) };
+    let run = Run { options, source: log, status, metrics, stop: Arc::clone(&stop), operator_times: None };
     let result = run.alone(store);
     stop.store(true, Ordering::SeqCst);
     drop(line);

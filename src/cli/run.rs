@@ -16,7 +16,7 @@ use super::serve::{Pages, serve};
 use super::signals::{enforce_stop, stop_flag};
 use super::terminal::StatusLine;
 use crate::cluster::{Cluster, ClusterSettings};
-use crate::engine::{CheckpointOptions, EngineOptions, Run};
+use crate::engine::{CheckpointOptions, EngineOptions, OperatorTimes, Run};
 use crate::metrics::Metrics;
 use crate::source::Source;
 use crate::status::{Problem, Status};
@@ -67,6 +67,9 @@ pub(super) struct RunArgs {
     /// Serve no pages
     #[arg(long)]
     no_dashboard: bool,
+    /// Count how long each operator of the graph runs, for /metrics, and say at the end which took longest; costs a little
+    #[arg(long)]
+    operator_times: bool,
     #[command(flatten)]
     views: ViewArgs,
     #[command(flatten)]
@@ -108,12 +111,15 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         }),
         accepted: args.accept_loss.iter().chain(&args.accept_gone).copied().collect(),
     };
+    let operator_times = args.operator_times.then(|| Arc::new(OperatorTimes::default()));
     if let Some(settings) = cluster.as_ref().filter(|settings| settings.process > 0) {
         let cluster = form(settings, &options, source.as_ref())?;
         begun.store(true, Ordering::SeqCst);
         let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
-        let result = Run { options, source, status, metrics, stop }.follow(cluster);
+        let run = Run { options, source, status, metrics, stop, operator_times };
+        let result = run.follow(cluster);
         drop(line);
+        tell_times(&run);
         result?;
         tracing::info!("stopped, process 0 has committed all");
         return Ok(());
@@ -159,12 +165,13 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
     let cluster = cluster.map(|settings| form(&settings, &options, source.as_ref())).transpose()?;
     begun.store(true, Ordering::SeqCst);
     let line = StatusLine::start(Arc::clone(&status), args.until_caught_up);
-    let run = Run { options, source, status, metrics, stop };
+    let run = Run { options, source, status, metrics, stop, operator_times };
     let result = match cluster {
         Some(cluster) => run.lead(store, cluster),
         None => run.alone(store),
     };
     drop(line);
+    tell_times(&run);
     if let Some(pages) = pages {
         pages.stop();
     }
@@ -176,6 +183,14 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
         "stopped, all committed"
     );
     Ok(())
+}
+
+/// Says which operators took longest, if that was asked for.
+fn tell_times(run: &Run) {
+    if let Some(times) = &run.operator_times {
+        // Asked for by name, so it is not a log line that a level could hide.
+        eprintln!("{}", times.summary(&run.metrics));
+    }
 }
 
 fn accept_loss(text: &str) -> Result<Acceptance, String> {

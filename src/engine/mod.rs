@@ -21,6 +21,7 @@ mod expiry;
 mod fingerprint;
 mod follow;
 mod ingest;
+mod operator_times;
 mod plan;
 mod rebuild;
 #[cfg(feature = "faults")]
@@ -54,6 +55,7 @@ use crate::views::ViewSet;
 
 pub use self::checkpoint::CheckpointOptions;
 pub use self::documents::{document, document_id};
+pub use self::operator_times::{OperatorRow, OperatorSummary, OperatorTimes};
 
 use self::checkpoint::{Owner, Schedule, Writer, Written};
 use self::committer::{Beginning, Committer, ReadStored};
@@ -165,6 +167,8 @@ pub struct Run {
     pub metrics: Arc<Metrics>,
     /// When this is set it ends.
     pub stop: Arc<AtomicBool>,
+    /// Where the time of the graph's operators is added up, if somebody wants to know: it costs some.
+    pub operator_times: Option<Arc<OperatorTimes>>,
 }
 
 /// The other processes of a cluster, as process 0 has them.
@@ -178,7 +182,14 @@ struct Others {
 impl Run {
     /// A run that nobody looks at, nor ends.
     pub fn new(options: EngineOptions, source: Arc<dyn Source>) -> Run {
-        Run { options, source, status: Arc::default(), metrics: Arc::default(), stop: Arc::default() }
+        Run {
+            options,
+            source,
+            status: Arc::default(),
+            metrics: Arc::default(),
+            stop: Arc::default(),
+            operator_times: None,
+        }
     }
 
     /// Runs until `stop` is set, until it has caught up if so asked, or until it cannot go on.

@@ -24,7 +24,7 @@ use super::expiry::{Bounds, Expiry};
 use super::ingest::{Ingest, Inputs, Note};
 use super::plan::Planned;
 use super::watchdog::Pulse;
-use super::{EngineError, EngineOptions, Run, now, state_sizes};
+use super::{EngineError, EngineOptions, OperatorTimes, Run, now, operator_times, state_sizes};
 use crate::document::Document;
 use crate::metrics::Metrics;
 use crate::source::{Assignment, PartitionInfo, Reader, Source};
@@ -175,6 +175,7 @@ pub(super) struct Shared {
     pub(super) expiry: Expiry,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) operator_times: Option<Arc<OperatorTimes>>,
     /// Asked from outside: stop reading, commit what was read.
     pub(super) stop: Arc<AtomicBool>,
     /// Something cannot go on: end at once.
@@ -192,7 +193,7 @@ pub(super) struct Channels {
 impl Shared {
     /// That of a run of one process without checkpoints.
     pub(super) fn new(run: &Run, partitions: Vec<Planned>, gate: Gate, channels: Channels) -> Shared {
-        let Run { options, source, status, metrics, stop } = run;
+        let Run { options, source, status, metrics, stop, operator_times } = run;
         Shared {
             options: options.clone(),
             assembly: options.assembly(),
@@ -212,6 +213,7 @@ impl Shared {
             expiry: Expiry::default(),
             status: Arc::clone(status),
             metrics: Arc::clone(metrics),
+            operator_times: operator_times.clone(),
             stop: Arc::clone(stop),
             failed: AtomicBool::new(false),
             error: Mutex::default(),
@@ -299,6 +301,9 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     };
     let Some(batches) = batches else { return };
     state_sizes::watch(worker, &shared.operators, &shared.metrics);
+    if let Some(times) = &shared.operator_times {
+        operator_times::watch(worker, &shared.operators, &shared.metrics, times);
+    }
     let mut inputs = Inputs::new();
     let mut notes_input: NotesInput = InputHandle::new();
     let mut state = State::new();
