@@ -497,12 +497,14 @@ fn guarded_writes_recover_from_half_a_commit() {
     first.origin = Some(Origin { configuration: "first".into(), ..Origin::default() });
     first.dead_letters = vec![letter("kept")];
     store.commit(&first).unwrap();
-    // Half of epoch 2, without its progress.
-    let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 2_i64, "units": 99_i64 } } };
+    // Half of epoch 9, without its progress.
+    let half = doc! { "q": { "_id": "a" }, "u": { "$set": { "epoch": 9_i64, "units": 99_i64 } } };
     database.run(doc! { "update": "aggregated_data", "updates": [half] });
     let mut next = database.open();
     assert_eq!(next.acquire("b").unwrap().0.epoch, 1);
-    let mut correcting = commit(5, vec![row("a", 5, 5)]);
+    assert!(next.epoch_after(1) > 9, "its guard would turn it away");
+    let epoch = next.epoch_after(1);
+    let mut correcting = commit(epoch, vec![row("a", epoch, 5)]);
     correcting.deletes = vec![(Collection::AggregatedData, "b".into())];
     correcting.dead_letters = vec![letter("redone")];
     correcting.origin = Some(Origin { configuration: "second".into(), ..Origin::default() });
@@ -519,6 +521,39 @@ fn guarded_writes_recover_from_half_a_commit() {
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].get("units"), Some(&Value::Int(5)));
     assert!(next.guarantee().contains("standalone"), "{}", next.guarantee());
+}
+
+/// What somebody has put back may be of any epoch, and its progress of another one: it is in nobody's way, and goes.
+#[test]
+fn documents_of_epochs_that_are_not_counted_are_replaced() {
+    let database = Database::guarded();
+    let mut store = database.open();
+    store.acquire("a").unwrap();
+    for epoch in 1..=6 {
+        store.commit(&commit(epoch, vec![row("a", epoch, 1), row(&format!("of {epoch}"), epoch, 1)])).unwrap();
+    }
+    let state = doc! { "q": { "_id": "progress" }, "u": { "$set": { "epoch": 2_i64, "fence": 0_i64 } } };
+    database.run(doc! { "update": "pipeline_state", "updates": [state] });
+    let mut next = database.open();
+    let (progress, _) = next.acquire("b").unwrap();
+    assert_eq!((progress.epoch, progress.fence), (2, 2), "above the fence that was");
+    let epoch = next.epoch_after(2);
+    let mut correcting = commit(epoch, vec![row("a", epoch, 7)]);
+    correcting.deletes = (3..=6).map(|epoch| (Collection::AggregatedData, format!("of {epoch}"))).collect();
+    next.commit(&correcting).unwrap();
+    let left: Vec<_> = all(&database, Collection::AggregatedData);
+    assert_eq!(left.iter().map(|document| document.id.as_str()).collect::<Vec<_>>(), ["a", "of 1", "of 2"]);
+    assert_eq!(left[0].get("units"), Some(&Value::Int(7)));
+
+    // Nothing was ever committed, and there are documents.
+    let gone = doc! { "q": { "_id": { "$in": ["progress", "session"] } }, "limit": 0 };
+    database.run(doc! { "delete": "pipeline_state", "deletes": [gone] });
+    let mut next = database.open();
+    assert_eq!(next.acquire("c").unwrap().0.epoch, 0);
+    assert_eq!(all(&database, Collection::AggregatedData), []);
+    let epoch = next.epoch_after(0);
+    next.commit(&commit(epoch, vec![row("a", epoch, 8)])).unwrap();
+    assert_eq!(all(&database, Collection::AggregatedData)[0].get("units"), Some(&Value::Int(8)));
 }
 
 /// Without transactions: what an earlier instance may still be writing is of another epoch.

@@ -91,6 +91,14 @@ impl AlertBook {
         self.alerts.iter().filter(|(_, alert)| alert.open).map(|(id, _)| id.as_str())
     }
 
+    /// Whether an open alert tells people something else of its condition than what is so.
+    pub(super) fn misstates(&self, kind: AlertKind, subject: &Subject, body: &RowBody) -> bool {
+        let alert = self.alerts.get(&alert_id(kind, subject)).filter(|alert| alert.open);
+        let said =
+            |alert: &Alert| alert.fields.iter().find(|(name, _)| name == "message").map(|(_, value)| value.clone());
+        alert.is_some_and(|alert| said(alert) != Some(Value::Text(message(kind, subject, body))))
+    }
+
     /// Takes the condition of one alert as of an epoch, and returns the document to write, if any.
     pub(super) fn apply(
         &mut self,
@@ -242,6 +250,21 @@ mod tests {
             (Some(&Value::Time(500)), Some(&Value::Int(2)))
         );
         assert_eq!(again.get("resolved_at"), None);
+    }
+
+    #[test]
+    fn what_an_open_alert_says_is_held_against_what_is_so() {
+        let subject = Subject::Stock(StockKey { product_id: "p".into(), warehouse_id: "w".into() });
+        let misstates = |book: &AlertBook, stock| book.misstates(AlertKind::LowStock, &subject, &level(stock));
+        let mut book = AlertBook::default();
+        assert!(!misstates(&book, 3), "there is none");
+        let stamp = Stamp { epoch: 1, as_of: Some(100) };
+        let opened = book.apply(AlertKind::LowStock, &subject, Some(level(3)), stamp).unwrap();
+        let mut book = AlertBook::load(vec![opened], Some(100)).unwrap();
+        assert!(!misstates(&book, 3));
+        assert!(misstates(&book, 2));
+        book.apply(AlertKind::LowStock, &subject, None, stamp).unwrap();
+        assert!(!misstates(&book, 2), "a resolved one says what was");
     }
 
     #[test]

@@ -313,7 +313,7 @@ impl Committer {
     }
 
     /// Opens and resolves alerts whose conditions came or went while nobody was looking, and says of the others again what is
-    /// so where their documents may say more.
+    /// so where their documents say otherwise, or may say more.
     fn settle(&mut self, rows: &RowsInForce, stamp: Stamp) -> Vec<Document> {
         let conditions: BTreeMap<String, (AlertKind, &Subject, &RowBody)> = rows
             .iter()
@@ -328,6 +328,10 @@ impl Committer {
         for id in self.alerts.ahead() {
             open.remove(&id);
         }
+        // A commit that was cut off, or another hand, may have written them.
+        open.retain(|id| {
+            conditions.get(id).is_none_or(|(kind, subject, body)| !self.alerts.misstates(*kind, subject, body))
+        });
         let come = conditions.into_iter().filter(|(id, _)| !open.contains(id));
         documents.extend(
             come.filter_map(|(_, (kind, subject, body))| self.alerts.apply(kind, subject, Some(body.clone()), stamp)),

@@ -66,6 +66,11 @@ impl Prepared {
         let epoch = epoch_to_stored(commit.epoch)?;
         let guard = if transactions { Guard::Transaction } else { Guard::EpochBelow(epoch) };
         let mut batches = Batches::new(guard);
+        if let Some(origin) = &commit.origin {
+            // Without transactions a crash can leave it ahead of `progress`: the next instance computes the same. Before all
+            // else, because what is late depends on it, and a dead letter that was written once stays.
+            batches.replace_of_fence(&origin_document(origin, held.fence), held.fence)?;
+        }
         for document in &commit.upserts {
             batches.replace(document)?;
         }
@@ -74,10 +79,6 @@ impl Prepared {
         }
         for document in &commit.dead_letters {
             batches.insert_if_absent(document)?;
-        }
-        if let Some(origin) = &commit.origin {
-            // Without transactions a crash can leave it ahead of `progress`: the next instance computes the same.
-            batches.replace_of_fence(&origin_document(origin, held.fence), held.fence)?;
         }
         if !commit.fingerprints.is_empty() {
             // Likewise ahead of `progress` after a crash; whoever reads them leaves out what is.

@@ -21,6 +21,9 @@ use crate::store::state::{
 };
 use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreAddress, StoreError, StoreOptions, StoreScan};
 
+/// What has documents that a later epoch replaces.
+const WITH_EPOCHS: [Collection; 2] = [Collection::AggregatedData, Collection::RealTimeMetrics];
+
 /// The store that an instance writes to.
 pub(in crate::store) struct MongoStore {
     connection: Connection,
@@ -377,16 +380,25 @@ async fn end_transaction_of_the_last(client: &Client, database: &Database) -> Re
     Ok(())
 }
 
-/// An epoch in which no earlier instance writes, whenever it goes on. One that commits writes in the epoch after the
-/// committed one, one that has never committed in its first, which it has left word of before. To be asked when the fence
-/// is held: whoever leaves word later finds itself fenced before it writes. Fenced if a newer one has left word already:
-/// the epoch after its first would be one that it writes in.
+/// An epoch in which no earlier instance writes, whenever it goes on, and above that of every document there is. One that
+/// commits writes in the epoch after the committed one, one that has never committed in its first, which it has left word of
+/// before; a restored backup, or another hand, may have left documents of any epoch. To be asked when the fence is held:
+/// whoever leaves word later finds itself fenced before it writes. Fenced if a newer one has left word already: the epoch
+/// after its first would be one that it writes in.
 async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fault> {
+    // Before the word that others have left: whose document is found here has left its own by then.
+    let mut greatest = progress.epoch;
+    for collection in WITH_EPOCHS {
+        let of_later = doc! { "epoch": { "$gt": epoch_to_stored(greatest)? } };
+        let documents = database.collection::<BsonDocument>(collection.name());
+        let found = documents.find_one(of_later).sort(doc! { "epoch": -1 }).projection(doc! { "epoch": 1 }).await?;
+        let epoch = found.and_then(|document| u64::try_from(document.get_i64("epoch").ok()?).ok());
+        greatest = greatest.max(epoch.unwrap_or_default());
+    }
     let state = database.collection::<BsonDocument>(Collection::PipelineState.name());
-    let next = progress.epoch + 1;
     let Some(left) = state.find_one(doc! { "_id": SESSION }).await? else {
         // Nobody was here, or somebody has deleted what the last one left.
-        return Ok(if progress.fence > 1 { next + 1 } else { next });
+        return Ok(greatest + if progress.fence > 1 { 2 } else { 1 });
     };
     let (ours, newest) = (progress.fence, left.get_i64("fence").unwrap_or_default());
     if newest > ours {
@@ -395,7 +407,7 @@ async fn first_epoch(database: &Database, progress: &Progress) -> Result<u64, Fa
         return Err(StoreError::Fenced(reason).into());
     }
     let first = left.get_i64("first").ok().and_then(|first| u64::try_from(first).ok());
-    Ok(first.map_or(next, |first| first.max(next)) + 1)
+    Ok(first.unwrap_or_default().max(greatest + 1) + 1)
 }
 
 /// Leaves word of the session, and of the first epoch where that matters, to whoever takes the fence next.
@@ -431,7 +443,11 @@ async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fau
                 _ => continue,
             }
         };
-        let raise = doc! { "$inc": { "fence": 1_i64 }, "$set": { "instance": instance } };
+        // Above every fence there was, should `progress` be an older one that somebody has put back.
+        let left = database.collection::<BsonDocument>(Collection::PipelineState.name());
+        let left = left.find_one(doc! { "_id": SESSION }).await?;
+        let newest = left.and_then(|left| left.get_i64("fence").ok()).unwrap_or_default().max(found.fence);
+        let raise = doc! { "$set": { "fence": newest + 1, "instance": instance } };
         let raised = state
             .find_one_and_update(doc! { "_id": PROGRESS, "fence": found.fence }, raise)
             .return_document(ReturnDocument::After)
@@ -447,12 +463,12 @@ async fn take_fence(database: &Database, instance: &str) -> Result<Progress, Fau
 /// was ever committed, nothing is read again either, and nothing would correct them: they go, and what says where the
 /// partitions begin goes with them.
 ///
-/// This may happen late, when a newer instance has taken the fence and commits: whatever that one writes is of a later epoch
+/// This may happen late, when a newer instance has taken the fence and commits: whatever that one writes is of no earlier epoch
 /// than this one's `first`, and stays.
 async fn take_back(database: &Database, progress: &Progress, first: u64) -> Result<(), Fault> {
     let (epoch, first) = (epoch_to_stored(progress.epoch)?, epoch_to_stored(first)?);
     let never_were = doc! { "epoch": { "$gt": epoch, "$lt": first } };
-    for collection in [Collection::AggregatedData, Collection::RealTimeMetrics] {
+    for collection in WITH_EPOCHS {
         let collection = database.collection::<BsonDocument>(collection.name());
         if progress.epoch == 0 {
             collection.delete_many(never_were.clone()).await?;
