@@ -189,7 +189,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), CliError> {
 fn tell_times(run: &Run) {
     if let Some(times) = &run.operator_times {
         // Asked for by name, so it is not a log line that a level could hide.
-        eprintln!("{}", times.summary(&run.metrics));
+        eprintln!("{}", times.summary());
     }
 }
 

@@ -14,31 +14,41 @@ use timely::worker::Worker;
 use super::state_sizes::Names;
 use crate::metrics::Metrics;
 
-/// The time of all operators of a name on this process's workers, without that of operators inside them.
+/// What the operators of a name took on one worker, without operators inside them, and the most records they held.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ran {
+    took: Duration,
+    most: Option<i64>,
+}
+
+/// What all operators took on this process's workers.
 #[derive(Debug, Default)]
-pub struct OperatorTimes(Mutex<BTreeMap<String, BTreeMap<usize, Duration>>>);
+pub struct OperatorTimes(Mutex<BTreeMap<String, BTreeMap<usize, Ran>>>);
 
 impl OperatorTimes {
-    fn add(&self, name: &str, worker: usize, took: Duration) {
+    fn add(&self, name: &str, worker: usize, took: Duration, records: Option<i64>) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match times.get_mut(name) {
-            Some(workers) => *workers.entry(worker).or_default() += took,
-            None => drop(times.insert(name.to_owned(), BTreeMap::from([(worker, took)]))),
+        if !times.contains_key(name) {
+            times.insert(name.to_owned(), BTreeMap::new());
         }
+        let Some(workers) = times.get_mut(name) else { return };
+        let ran = workers.entry(worker).or_default();
+        ran.took += took;
+        ran.most = ran.most.max(records);
     }
 
-    /// Who took the longest, and how many records it holds.
-    pub fn summary(&self, metrics: &Metrics) -> OperatorSummary {
+    /// Who took the longest.
+    pub fn summary(&self) -> OperatorSummary {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rows: Vec<OperatorRow> = times
             .iter()
-            .map(|(name, workers)| {
-                let records = workers.keys().filter_map(|worker| metrics.state(name, *worker));
-                OperatorRow {
-                    name: name.clone(),
-                    took: workers.values().sum(),
-                    records: records.fold(None, |sum, records| Some(sum.unwrap_or(0) + records)),
-                }
+            .map(|(name, workers)| OperatorRow {
+                name: name.clone(),
+                took: workers.values().map(|ran| ran.took).sum(),
+                records: workers
+                    .values()
+                    .filter_map(|ran| ran.most)
+                    .fold(None, |sum, most| Some(sum.unwrap_or(0) + most)),
             })
             .collect();
         rows.sort_by(|a, b| b.took.cmp(&a.took).then_with(|| a.name.cmp(&b.name)));
@@ -53,7 +63,7 @@ pub struct OperatorRow {
     pub name: String,
     /// How long they ran, on all workers of this process, without operators inside them.
     pub took: Duration,
-    /// How many records they hold, if they hold any.
+    /// The most records that they held on each worker, added up, if they hold any.
     pub records: Option<i64>,
 }
 
@@ -68,7 +78,7 @@ impl fmt::Display for OperatorSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const ROWS: usize = 25;
         let all: Duration = self.rows.iter().map(|row| row.took).sum();
-        writeln!(f, "{:>10} {:>6} {:>12}  operator", "seconds", "share", "records")?;
+        writeln!(f, "{:>10} {:>6} {:>12}  operator", "seconds", "share", "most records")?;
         for OperatorRow { name, took, records } in self.rows.iter().take(ROWS) {
             let share = took.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE) * 100.0;
             let records = records.map(|records| records.to_string()).unwrap_or_default();
@@ -97,7 +107,8 @@ pub(super) fn watch(worker: &Worker, names: &Arc<Names>, metrics: &Arc<Metrics>,
         for (operator, took) in ran {
             // What is not in the graph is timely's own: the dataflow as a whole.
             let name = names.get(&operator).map_or("(scheduling)", String::as_str);
-            times.add(name, index, took);
+            // At the end of a run they let go of all they hold.
+            times.add(name, index, took, metrics.state(name, index));
             metrics.operators_ran(name, index, took);
         }
     });
@@ -160,13 +171,12 @@ mod tests {
 
     #[test]
     fn the_longest_come_first_and_say_what_they_hold() {
-        let (times, metrics) = (OperatorTimes::default(), Metrics::default());
-        times.add("Map", 0, Duration::from_millis(5));
-        times.add("Sales rollups", 0, Duration::from_millis(30));
-        times.add("Sales rollups", 1, Duration::from_millis(10));
-        metrics.set_state("Sales rollups", 0, 7);
-        metrics.set_state("Sales rollups", 1, 8);
-        let summary = times.summary(&metrics);
+        let times = OperatorTimes::default();
+        times.add("Map", 0, Duration::from_millis(5), None);
+        times.add("Sales rollups", 0, Duration::from_millis(20), Some(7));
+        times.add("Sales rollups", 0, Duration::from_millis(10), Some(0));
+        times.add("Sales rollups", 1, Duration::from_millis(10), Some(8));
+        let summary = times.summary();
         let rows: Vec<_> =
             summary.rows.iter().map(|row| (row.name.as_str(), row.took.as_millis(), row.records)).collect();
         assert_eq!(rows, [("Sales rollups", 40, Some(15)), ("Map", 5, None)]);
