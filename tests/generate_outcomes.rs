@@ -32,7 +32,7 @@ impl Pipeline {
             self.partitions.entry((topic, number)).or_insert_with(|| Partition::new(topic, number, SETTINGS));
         let reading = match record.value {
             None => Reading::Tombstone(record.key),
-            Some(value) => match Decoder::new(Tz::UTC).decode(topic, value) {
+            Some(value) => match Decoder::new(Tz::UTC).decode_in_place(topic, value) {
                 Ok(Record::Sale(sale)) => Reading::Sale(sale),
                 Ok(Record::Activity(activity)) => Reading::Activity(activity),
                 Ok(Record::StockLevel(level)) => Reading::StockLevel(level),

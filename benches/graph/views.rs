@@ -1,16 +1,16 @@
-//! Each view alone, and all of them, over what `tillflow generate` sends: 70 % activity, 25 % sales, 5 % inventory.
+//! Each view alone, and all of them, with admission before them, over what `tillflow generate` sends: 70 % activity, 25 % sales, 5 % inventory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
 use tillflow::codec::{Decoder, Record};
-use tillflow::generate::{Generator, GeneratorOptions, Pace};
-use tillflow_dataflows::admission::{Fact, Partition, Reading};
+use tillflow::generate::{GeneratedRecord, Generator, GeneratorOptions, Pace};
+use tillflow_dataflows::admission::{Partition, Reading};
 use tillflow_dataflows::assembly::Settings;
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::outputs::Selection;
-use tillflow_dataflows::records::{Millis, Topic};
+use tillflow_dataflows::records::{Millis, Reason, Topic};
 use timely::worker::Worker;
 
 use crate::support::sessions::Sessions;
@@ -20,62 +20,65 @@ const RECORDS: usize = 500_000;
 /// Records a second of event time: the log is of 42 minutes.
 const DENSITY: f64 = 200.0;
 
-/// What one epoch's records are, after admission.
-struct Epoch {
-    facts: Vec<Fact>,
-    clocks: Vec<((Topic, i32), Option<Millis>)>,
-    outcomes: QualityMeasures,
+/// A record that was read.
+struct Given {
+    topic: Topic,
+    key: Option<Vec<u8>>,
+    timestamp: Millis,
+    record: Option<Result<Record, Reason>>,
+}
+
+impl Given {
+    fn reading(&self) -> Reading<'_> {
+        match &self.record {
+            Some(Ok(Record::Sale(sale))) => sale.into(),
+            Some(Ok(Record::Activity(activity))) => activity.into(),
+            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Err(reason)) => Reading::Unreadable(*reason),
+            None => Reading::Tombstone(self.key.as_deref()),
+        }
+    }
 }
 
 /// A history of a shop chain, one partition a topic.
 pub struct Shop {
-    epochs: Vec<Epoch>,
-    pub partitions: Vec<Partition>,
+    records: Vec<Given>,
 }
 
 impl Shop {
     pub fn open() -> Shop {
         let options = GeneratorOptions::new(1, START, Pace::Steady { per_second: DENSITY });
-        let records: Vec<_> = Generator::new(options).expect("options").take(RECORDS).collect();
         let decoder = Decoder::new(chrono_tz::Tz::UTC);
+        let records = Generator::new(options).expect("options").take(RECORDS).map(|generated| {
+            let GeneratedRecord { topic, key, value, timestamp, .. } = generated;
+            let read = |value: &[u8]| decoder.decode(topic, value).map_err(|rejection| rejection.reason);
+            Given { topic, key, timestamp, record: value.as_deref().map(read) }
+        });
+        Shop { records: records.collect() }
+    }
+
+    /// Gives everything to the graph of the only worker, through admission. Returns what that remembers then.
+    pub fn replay(&self, sessions: &mut Sessions, worker: &mut Worker) -> Vec<Partition> {
         let mut partitions: Vec<Partition> =
             Topic::ALL.into_iter().map(|topic| Partition::new(topic, 0, SETTINGS)).collect();
         let mut offset = 0;
-        let mut admit = |records: &[_]| {
-            let mut epoch = Epoch { facts: Vec::new(), clocks: Vec::new(), outcomes: QualityMeasures::default() };
-            for record in records {
-                let tillflow::generate::GeneratedRecord { topic, key, value, timestamp, .. } = record;
-                let reading = match value.as_deref().map(|value| decoder.decode(*topic, value)) {
-                    Some(Ok(Record::Sale(sale))) => Reading::Sale(sale),
-                    Some(Ok(Record::Activity(activity))) => Reading::Activity(activity),
-                    Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level),
-                    Some(Err(rejection)) => Reading::Unreadable(rejection.reason),
-                    None => Reading::Tombstone(key.as_deref()),
-                };
-                let partition = &mut partitions[*topic as usize];
-                let decision = partition.admit(reading, offset, Some(*timestamp), &mut |fact| epoch.facts.push(fact));
-                epoch.outcomes.outcomes[decision.outcome as usize] += 1;
+        for records in self.records.chunks(EPOCH) {
+            let mut outcomes = QualityMeasures::default();
+            for given in records {
+                let partition = &mut partitions[given.topic as usize];
+                let reading = given.reading();
+                let decision = partition.admit(reading, offset, Some(given.timestamp), &mut |fact| sessions.give(fact));
+                outcomes.outcomes[decision.outcome as usize] += 1;
                 offset += 1;
             }
-            epoch.clocks = Topic::ALL
-                .into_iter()
-                .zip(&partitions)
-                .map(|(topic, partition)| ((topic, 0), partition.clock()))
-                .collect();
-            epoch
-        };
-        let epochs = records.chunks(EPOCH).map(&mut admit).collect();
-        Shop { epochs, partitions }
-    }
-
-    /// Gives everything to the graph of the only worker.
-    pub fn replay(&self, sessions: &mut Sessions, worker: &mut Worker) {
-        for Epoch { facts, clocks, outcomes } in &self.epochs {
-            facts.iter().for_each(|fact| sessions.give(fact.clone()));
-            clocks.iter().for_each(|(place, clock)| sessions.tell(*place, *clock));
-            sessions.count(*outcomes);
+            for (topic, partition) in Topic::ALL.into_iter().zip(&mut partitions) {
+                partition.recycle();
+                sessions.tell((topic, 0), partition.clock());
+            }
+            sessions.count(outcomes);
             sessions.end(worker);
         }
+        partitions
     }
 }
 

@@ -12,18 +12,18 @@ use crate::added::{AddedView, Finality, Records};
 use crate::arrangements::{Arrangements, Rollups};
 use crate::cells::{activity_cells, product_cells, sales_cells};
 use crate::clock;
-use crate::inputs::Inputs;
+use crate::feed::Parts;
+use crate::inputs::{ActivityInputs, Inputs, SalesInputs};
 use crate::measures::AddedMeasures;
 use crate::operators::{Dating, Reach, combine, publish, sweep};
 use crate::outputs::{RollupKey, RowBody, RowKey, Rows, Selection, View};
 use crate::records::{Activity, Millis, Sale, StockLevel, Topic};
-use crate::sales_pass::{Parts, SalesPass, sales_pass};
 use crate::state::State;
 use crate::time::{Granularity, Tick, WEEK_HOURS, Window};
 use crate::views::Contributions;
 use crate::views::active_users::active_users;
 use crate::views::activity_by_type::activity_by_type;
-use crate::views::activity_last_hour::{activity_last_hour, seen_by_minute};
+use crate::views::activity_last_hour::activity_last_hour;
 use crate::views::arithmetic_mismatch::arithmetic_mismatch;
 use crate::views::customers::customers;
 use crate::views::data_quality::data_quality;
@@ -71,20 +71,53 @@ const LIVE_PRODUCTS: Reach = &[(Granularity::Minute, 60), (Granularity::Hour, WE
 const LIVE_ACTIVITY: Reach = &[(Granularity::Minute, 60)];
 const LIVE_CATEGORIES: Reach = &[(Granularity::Hour, BASE_HOURS + 2)];
 
+/// Views that share sums.
+const OF_CELLS: [&str; 4] = ["sales_total", "sales_by_category", "sales_by_store", "sales_by_payment_method"];
+const OF_TOTALS: [&str; 3] = ["sales_total", "sales_last_hour", "sales_last_24h"];
+const OF_PRODUCTS: [&str; 3] = ["sales_by_product", "product_interest", "customers"];
+const OF_LIVE_PRODUCTS: [&str; 4] = ["top_products_last_hour", "top_products_last_24h", "supply", "stock_out_soon"];
+
+/// Whether one of these views is maintained.
+fn wants(selection: &Selection, names: &[&str]) -> bool {
+    let is_known = |name: &&str| Selection::names().any(|known| known == *name);
+    assert!(names.iter().all(is_known), "a name without a view among {names:?}");
+    selection.has(names)
+}
+
+/// What the views of these settings are made of.
+pub fn parts(settings: &Settings) -> Parts {
+    let wants = |names: &[&str]| wants(&settings.selection, names);
+    let reads = |topic| settings.added.iter().any(|view| view.layout.topics.contains(&topic));
+    Parts {
+        sales_cells: wants(&OF_CELLS) || wants(&OF_TOTALS) || wants(&["sales_all", "revenue_anomaly"]),
+        sales_products: wants(&OF_PRODUCTS) || wants(&OF_LIVE_PRODUCTS),
+        mismatches: wants(&["arithmetic_mismatch"]),
+        buyers_sales: wants(&["customers"]),
+        dealings: wants(&["purchases_unmatched"]),
+        sales_records: reads(Topic::Sales),
+        activity_cells: wants(&["activity_by_type"]),
+        users: wants(&["active_users"]),
+        moments: wants(&["sessions", "funnel"]),
+        seen: wants(&["activity_last_hour"]),
+        interest: wants(&["product_interest"]),
+        activity_records: reads(Topic::UserActivity),
+    }
+}
+
 /// Builds every view over `inputs` and returns all their rows.
 ///
-/// Each worker calls it once, in the same scope, with the same settings. `state` gets the cuts; where it is dropped, they
+/// Each worker calls it once, in the same scope, with the same settings, over the inputs of a feed of [`parts`]. `state` gets the cuts; where it is dropped, they
 /// take no more part.
 pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings, state: &mut State) -> Rows<'scope> {
     let Inputs { sales, activities, stock: candidates, clocks, quality } = inputs;
+    let SalesInputs { cells, products, mismatches, buyers_sales, dealings, records: sales } = sales;
+    let ActivityInputs { cells: activity_minutes, users, moments, seen, interest, dealings: purchases, records } =
+        activities;
     let Settings { correction_window: window, selection, added } = settings;
     let window = *window;
     let scope = sales.scope();
-    let wants = |names: &[&str]| {
-        let is_known = |name: &&str| Selection::names().any(|known| known == *name);
-        assert!(names.iter().all(is_known), "a name without a view among {names:?}");
-        selection.has(names)
-    };
+    let wants = |names: &[&str]| wants(selection, names);
+    let parts = parts(settings);
 
     // Times.
     let as_of = clock::as_of(clocks.clone());
@@ -96,54 +129,37 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings, state: &mut
     let sales_settled = clock::settled_before(clocks.clone(), window);
     let both_final = clock::final_before(clocks, &[Topic::UserActivity, Topic::Sales], window, "Final: both");
 
-    // Cells: a record is looked at once per family of views.
-    let of_cells = ["sales_total", "sales_by_category", "sales_by_store", "sales_by_payment_method"];
-    let of_totals = ["sales_total", "sales_last_hour", "sales_last_24h"];
-    let of_products = ["sales_by_product", "product_interest", "customers"];
-    let of_live_products = ["top_products_last_hour", "top_products_last_24h", "supply", "stock_out_soon"];
-    let parts = Parts {
-        cells: wants(&of_cells) || wants(&of_totals) || wants(&["sales_all", "revenue_anomaly"]),
-        products: wants(&of_products) || wants(&of_live_products),
-        buyers_sales: wants(&["customers"]),
-        dealings: wants(&["purchases_unmatched"]),
-    };
+    // Records, and the cells that several views share.
     let reads = |topic| added.iter().any(|view| view.layout.topics.contains(&topic));
     let of_stock =
         ["stock", "inventory_summary", "out_of_stock", "low_stock", "status_mismatch", "supply", "stock_out_soon"];
     let stock = stock(when(wants(&of_stock) || reads(Topic::Inventory), candidates));
-    let records = Records {
-        sales: when(reads(Topic::Sales), sales.clone()).map(|placed| placed.sale),
-        activities: when(reads(Topic::UserActivity), activities.clone()),
-        stock: when(reads(Topic::Inventory), stock.clone()),
-    };
+    let records = Records { sales, activities: records, stock: when(reads(Topic::Inventory), stock.clone()) };
     let kept = kept_records(&records, added, state);
-    let SalesPass { cells, products, mismatches, buyers_sales, dealings } = sales_pass(sales, parts);
     let sales_cells = sales_cells(cells);
     let [product_minutes, product_hours, product_days] = product_cells(products);
 
     // Shared arrangements.
     let of_sales = [
-        wants(&of_totals).then(|| sales_total(sales_cells.clone())),
+        wants(&OF_TOTALS).then(|| sales_total(sales_cells.clone())),
         wants(&["sales_by_category"]).then(|| sales_by_category(sales_cells.clone())),
         wants(&["sales_by_store"]).then(|| sales_by_store(sales_cells.clone())),
         wants(&["sales_by_payment_method"]).then(|| sales_by_payment_method(sales_cells.clone())),
         wants(&["sales_by_product"]).then(|| sales_by_product(product_hours.clone(), product_days.clone())),
     ];
-    let of_activity = wants(&["activity_by_type"]).then(|| activity_by_type(activity_cells(activities.clone())));
-    let of_users = wants(&["active_users"]).then(|| active_users(activities.clone(), state));
-    let of_visits = wants(&["sessions", "funnel"]).then(|| {
-        let visits = visits(activities.clone(), state);
+    let of_activity = parts.activity_cells.then(|| activity_by_type(activity_cells(activity_minutes)));
+    let of_users = parts.users.then(|| active_users(users, state));
+    let of_visits = parts.moments.then(|| {
+        let visits = visits(moments, state);
         sessions(visits.clone()).concat(funnel(visits))
     });
-    let of_customers =
-        wants(&["customers"]).then(|| customers(buyers_sales, product_days.clone(), sales_settled, state));
-    let of_interest = wants(&["product_interest"]).then(|| product_interest(activities.clone(), product_days));
+    let of_customers = parts.buyers_sales.then(|| customers(buyers_sales, product_days.clone(), sales_settled, state));
+    let of_interest = parts.interest.then(|| product_interest(interest, product_days));
     let (dead_products, swept) = scope.feedback(1);
-    let sold = wants(&of_live_products).then(|| product_minutes.concat(product_hours));
+    let sold = wants(&OF_LIVE_PRODUCTS).then(|| product_minutes.concat(product_hours));
     let live_products = concatenate(scope, sold).concat(swept.as_collection());
     let (dead_activity, swept) = scope.feedback(1);
-    let seen = wants(&["activity_last_hour"]).then(|| seen_by_minute(activities.clone()));
-    let live_activity = concatenate(scope, seen).concat(swept.as_collection());
+    let live_activity = concatenate(scope, parts.seen.then_some(seen)).concat(swept.as_collection());
     let (dead_categories, swept) = scope.feedback(1);
     let by_category = wants(&["revenue_anomaly"]).then(|| category_hours(sales_cells.clone()));
     let live_categories = concatenate(scope, by_category).concat(swept.as_collection());
@@ -225,7 +241,7 @@ pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings, state: &mut
         .concat(stock_rows(stock))
         .concat(data_quality(quality, state))
         .concat(arithmetic_mismatch(mismatches, state))
-        .concat(purchases_unmatched(when(parts.dealings, activities), dealings, as_of_hour, state))
+        .concat(purchases_unmatched(purchases, dealings, as_of_hour, state))
         .concat(activity_last_hour(&arrangements))
         .concat(as_of.map(|instant| (RowKey::AsOf, RowBody::Instant(instant))));
     if *selection == Selection::all() {

@@ -3,13 +3,12 @@
 //! Hours are derived from minutes and days from hours, so that a record is looked at once.
 
 use differential_dataflow::VecCollection;
-use differential_dataflow::difference::Multiply;
 use serde::{Deserialize, Serialize};
 
 use crate::measures::{ActivityMeasures, SalesMeasures};
 use crate::operators::combine;
-use crate::records::{Activity, Text};
-use crate::time::{Diff, Granularity, Tick, Window};
+use crate::records::Text;
+use crate::time::{Granularity, Tick, Window};
 
 /// Where a sale counts, product aside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -67,14 +66,9 @@ pub type ActivityCell = (Window, Text);
 /// Sums by [`ActivityCell`], for every granularity.
 pub type ActivityCells<'scope> = VecCollection<'scope, Tick, ActivityCell, ActivityMeasures>;
 
-/// The activity cells of minutes, hours and days.
-pub fn activity_cells<'scope>(activities: VecCollection<'scope, Tick, Activity, Diff>) -> ActivityCells<'scope> {
-    let minutes = combine(activities, "Combine: activities by minute", |activity: Activity, difference, give| {
-        let amount = i128::from(activity.amount.unwrap_or_default().0);
-        let measures = ActivityMeasures { events: 1, amount }.multiply(&difference);
-        give((Window::of(Granularity::Minute, activity.timestamp), activity.activity_type), measures);
-    });
-    let coarsen = |cells: ActivityCells<'scope>, name, granularity| {
+/// The activity cells of minutes, and those of hours and days made of them.
+pub fn activity_cells(minutes: ActivityCells<'_>) -> ActivityCells<'_> {
+    let coarsen = |cells, name, granularity| {
         combine(cells, name, move |(window, kind): ActivityCell, measures, give| {
             give((coarser(window, granularity), kind), measures);
         })

@@ -1,20 +1,18 @@
-//! What enters the graph: facts in force, as differences, and what admission knows about partitions.
+//! What enters the graph: what facts in force add up to, as differences, and what admission knows about partitions.
 
 use differential_dataflow::VecCollection;
 use serde::{Deserialize, Serialize};
 
-use crate::measures::QualityMeasures;
-use crate::records::{Activity, Millis, Sale, StockLevel, Topic};
-use crate::time::{Diff, Tick};
+use crate::cells::{ActivityCells, ProductCells, SalesCells};
+use crate::measures::{InterestMeasures, QualityMeasures};
+use crate::records::{Activity, Millis, Sale, StockLevel, Text, Topic};
+use crate::time::{Diff, Tick, Window};
+use crate::views::Contributions;
+use crate::views::activity_last_hour::Seen;
+use crate::views::customers::BuyersSale;
+use crate::views::visits::Moment;
 
-/// A sale and the partition that gave it: the same transaction_id in two partitions is two sales.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PlacedSale {
-    /// What the record said.
-    pub sale: Sale,
-    /// The partition that gave it.
-    pub partition: i32,
-}
+pub use crate::views::purchases_unmatched::Dealing;
 
 /// A stock level that one partition holds for the current one of its product and warehouse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,12 +28,13 @@ pub struct StockCandidate {
 /// The clock of one partition that has given a record; `None` while none of its records was accepted.
 pub type PartitionClock = ((Topic, i32), Option<Millis>);
 
-/// The collections that the views are functions of.
+/// The collections that the views are functions of. [`crate::feed::Feed`] makes them of facts; those that no view reads
+/// stay empty.
 pub struct Inputs<'scope> {
-    /// Sales in force. A correction retracts the old row and adds the new one.
-    pub sales: VecCollection<'scope, Tick, PlacedSale, Diff>,
-    /// Accepted activities.
-    pub activities: VecCollection<'scope, Tick, Activity, Diff>,
+    /// What sales in force add up to. A correction takes the old row back and adds the new one.
+    pub sales: SalesInputs<'scope>,
+    /// What accepted activities add up to.
+    pub activities: ActivityInputs<'scope>,
     /// For each partition, product and warehouse at most one row.
     pub stock: VecCollection<'scope, Tick, StockCandidate, Diff>,
     /// For each partition that has given a record exactly one row.
@@ -43,3 +42,52 @@ pub struct Inputs<'scope> {
     /// Outcomes and reasons, counted in the difference.
     pub quality: VecCollection<'scope, Tick, (), QualityMeasures>,
 }
+
+/// What is made of sales in force.
+pub struct SalesInputs<'scope> {
+    /// Sums by minute and cell.
+    pub cells: SalesCells<'scope>,
+    /// Sums by minute and product.
+    pub products: ProductCells<'scope>,
+    /// How many sales have a total that is not quantity times price.
+    pub mismatches: VecCollection<'scope, Tick, (), Diff>,
+    /// Each sale under its user.
+    pub buyers_sales: BuyersSales<'scope>,
+    /// Each sale under what a purchase would have in common with it.
+    pub dealings: Dealings<'scope>,
+    /// The sales themselves.
+    pub records: VecCollection<'scope, Tick, Sale, Diff>,
+}
+
+/// What is made of accepted activities.
+pub struct ActivityInputs<'scope> {
+    /// Sums by minute and type.
+    pub cells: ActivityCells<'scope>,
+    /// Activities by hour and user.
+    pub users: VecCollection<'scope, Tick, UserHour, Diff>,
+    /// Activities by session.
+    pub moments: VecCollection<'scope, Tick, MomentOfVisit, Diff>,
+    /// Activities by minute, user and session.
+    pub seen: VecCollection<'scope, Tick, SeenByMinute, Diff>,
+    /// Sums of what was looked at and bought.
+    pub interest: Contributions<'scope, InterestMeasures>,
+    /// Each purchase under what its sale would have in common with it.
+    pub dealings: Dealings<'scope>,
+    /// The activities themselves.
+    pub records: VecCollection<'scope, Tick, Activity, Diff>,
+}
+
+/// Sales by user.
+pub type BuyersSales<'scope> = VecCollection<'scope, Tick, (Text, BuyersSale), Diff>;
+
+/// Purchases and sales as they can be matched.
+pub type Dealings<'scope> = VecCollection<'scope, Tick, Dealing, Diff>;
+
+/// A user who did something in an hour.
+pub type UserHour = (Window, Text);
+
+/// What an activity means to its session, which ends at midnight: the day, the session, and the rest.
+pub type MomentOfVisit = ((Millis, Text), Moment);
+
+/// What of an activity the last hour's metric depends on, by its minute.
+pub type SeenByMinute = (Window, Seen);

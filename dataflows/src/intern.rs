@@ -33,18 +33,20 @@ pub(crate) struct Interner {
     hasher: DefaultHashBuilder,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Free, too, from the next [`Interner::recycle`] on.
+    gone: Vec<u32>,
 }
 
 impl Interner {
     /// The symbol of `text`, one more use of it.
-    pub(crate) fn acquire(&mut self, text: &Text) -> Symbol {
-        let Interner { symbols, hasher, entries, free } = self;
+    pub(crate) fn acquire(&mut self, text: &str) -> Symbol {
+        let Interner { symbols, hasher, entries, free, .. } = self;
         let hash = hasher.hash_one(text);
         if let Some(&index) = symbols.find(hash, |index| entries[*index as usize].text == *text) {
             entries[index as usize].uses += 1;
             return Symbol(index);
         }
-        let entry = Entry { text: text.clone(), uses: 1 };
+        let entry = Entry { text: text.into(), uses: 1 };
         let index = match free.pop() {
             Some(index) => {
                 entries[index as usize] = entry;
@@ -56,12 +58,12 @@ impl Interner {
                 index
             }
         };
-        symbols.insert_unique(hash, index, |index| hasher.hash_one(&entries[*index as usize].text));
+        symbols.insert_unique(hash, index, |index| hasher.hash_one(entries[*index as usize].text.as_str()));
         Symbol(index)
     }
 
     /// The symbol of `text`, if it is in use.
-    pub(crate) fn find(&self, text: &Text) -> Option<Symbol> {
+    pub(crate) fn find(&self, text: &str) -> Option<Symbol> {
         let hash = self.hasher.hash_one(text);
         self.symbols.find(hash, |index| self.entries[*index as usize].text == *text).map(|index| Symbol(*index))
     }
@@ -86,11 +88,16 @@ impl Interner {
         let entry = &mut self.entries[symbol.0 as usize];
         entry.uses -= 1;
         if entry.uses == 0 {
-            let hash = self.hasher.hash_one(std::mem::take(&mut entry.text));
+            let hash = self.hasher.hash_one(std::mem::take(&mut entry.text).as_str());
             let found = self.symbols.find_entry(hash, |index| *index == symbol.0);
             found.expect("a text in use is found by its hash").remove();
-            self.free.push(symbol.0);
+            self.gone.push(symbol.0);
         }
+    }
+
+    /// Symbols that are used no more may stand for other texts from now on.
+    pub(crate) fn recycle(&mut self) {
+        self.free.append(&mut self.gone);
     }
 
     /// The text of a symbol in use.

@@ -67,7 +67,7 @@ measures!(SalesMeasures { transactions, units, revenue });
 
 impl SalesMeasures {
     /// What one row adds.
-    pub fn of(sale: &Sale) -> SalesMeasures {
+    pub fn of<T>(sale: &Sale<T>) -> SalesMeasures {
         SalesMeasures { transactions: 1, units: sale.quantity, revenue: i128::from(sale.total_amount.0) }
     }
 }

@@ -65,15 +65,15 @@ impl Topic {
     }
 }
 
-/// One row of the `sales` topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Sale {
+/// One row of the `sales` topic. Its texts are its own, or borrowed from the record while that is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sale<T = Text> {
     /// Identifies the transaction within its partition.
-    pub transaction_id: Text,
+    pub transaction_id: T,
     /// The buyer.
-    pub user_id: Text,
+    pub user_id: T,
     /// What was bought.
-    pub product_id: Text,
+    pub product_id: T,
     /// Pieces; never 0, negative for a return, |n| <= 10^9.
     pub quantity: i64,
     /// Price of one piece.
@@ -81,30 +81,87 @@ pub struct Sale {
     /// What the row adds to revenue.
     pub total_amount: Money,
     /// How it was paid.
-    pub payment_method: Text,
+    pub payment_method: T,
     /// Event time.
     pub timestamp: Millis,
     /// The shop.
-    pub store_id: Text,
+    pub store_id: T,
     /// The product's category as the sale gives it.
-    pub category: Text,
+    pub category: T,
 }
 
-/// One row of the `user_activity` topic, as far as a view reads it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Activity {
+impl<T> Sale<T> {
+    /// The same sale, its texts given by `text`.
+    pub fn with<'a, U>(&'a self, text: impl Fn(&'a T) -> U) -> Sale<U> {
+        Sale {
+            transaction_id: text(&self.transaction_id),
+            user_id: text(&self.user_id),
+            product_id: text(&self.product_id),
+            quantity: self.quantity,
+            unit_price: self.unit_price,
+            total_amount: self.total_amount,
+            payment_method: text(&self.payment_method),
+            timestamp: self.timestamp,
+            store_id: text(&self.store_id),
+            category: text(&self.category),
+        }
+    }
+}
+
+impl<T: AsRef<str>> Sale<T> {
+    /// The same sale with this one's texts.
+    pub fn borrowed(&self) -> Sale<&str> {
+        self.with(AsRef::as_ref)
+    }
+
+    /// The same sale with texts of its own.
+    pub fn owned(&self) -> Sale {
+        self.with(|text| Text::from(text.as_ref()))
+    }
+}
+
+/// One row of the `user_activity` topic, as far as a view reads it. Its texts are its own, or borrowed from the record while
+/// that is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Activity<T = Text> {
     /// Who acted.
-    pub user_id: Text,
+    pub user_id: T,
     /// `login`, `logout`, `page_view`, `search`, `purchase`, `add_to_cart`, `checkout`, or any other word.
-    pub activity_type: Text,
+    pub activity_type: T,
     /// Event time.
     pub timestamp: Millis,
     /// The session as the producer names it.
-    pub session_id: Text,
+    pub session_id: T,
     /// The product seen or bought.
-    pub product_id: Option<Text>,
+    pub product_id: Option<T>,
     /// The amount of a purchase.
     pub amount: Option<Money>,
+}
+
+impl<T> Activity<T> {
+    /// The same activity, its texts given by `text`.
+    pub fn with<'a, U>(&'a self, text: impl Fn(&'a T) -> U) -> Activity<U> {
+        Activity {
+            user_id: text(&self.user_id),
+            activity_type: text(&self.activity_type),
+            timestamp: self.timestamp,
+            session_id: text(&self.session_id),
+            product_id: self.product_id.as_ref().map(&text),
+            amount: self.amount,
+        }
+    }
+}
+
+impl<T: AsRef<str>> Activity<T> {
+    /// The same activity with this one's texts.
+    pub fn borrowed(&self) -> Activity<&str> {
+        self.with(AsRef::as_ref)
+    }
+
+    /// The same activity with texts of its own.
+    pub fn owned(&self) -> Activity {
+        self.with(|text| Text::from(text.as_ref()))
+    }
 }
 
 /// One row of the `inventory` topic: the stock of a product in a warehouse at an instant.

@@ -9,16 +9,18 @@ use std::sync::atomic::AtomicBool;
 
 use support::log::Log;
 use support::samples::graph;
-use support::{Sessions, build, finish};
+use support::{build, finish};
+use tillflow_dataflows::assembly::parts;
+use tillflow_dataflows::feed::Feed;
 use tillflow_dataflows::state::State;
 
 #[test]
 fn the_operators_are_those_of_the_list() {
     let found = timely::execute_directly(|worker| {
         let log = Log::start(worker);
-        let mut sessions = Sessions::new();
-        build(worker, &mut sessions, &graph(), &mut State::new(), |_row, _tick, _change| {});
-        drop(sessions);
+        let mut feed = Feed::new(parts(&graph()));
+        build(worker, &mut feed, &graph(), &mut State::new(), |_row, _tick, _change| {});
+        drop(feed);
         finish(worker, &AtomicBool::new(false));
         Log::flush(worker);
         let log = log.borrow();

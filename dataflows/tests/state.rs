@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use support::log::Log;
 use support::samples::{SETTINGS, START, activity, graph, level, record, sale};
-use support::{Owned, Sessions, build, finish};
+use support::{Owned, build, finish, hold_sales_back};
+use tillflow_dataflows::assembly::parts;
+use tillflow_dataflows::feed::Feed;
 use tillflow_dataflows::oracle::admission::Given;
 use tillflow_dataflows::records::{Millis, Money, Topic};
 use tillflow_dataflows::state::{State, expirable};
@@ -18,7 +20,7 @@ const PRODUCTS: i64 = 20;
 /// A graph with one partition of each topic, fed by hand.
 struct Shop<'a> {
     worker: &'a mut Worker,
-    sessions: Sessions,
+    feed: Feed,
     /// By which what is final leaves memory, if it does.
     state: Option<State>,
     sales: Vec<Owned>,
@@ -36,12 +38,12 @@ impl Shop<'_> {
     }
 
     fn open_to_expire(worker: &mut Worker, partitions: i32) -> Shop<'_> {
-        let mut sessions = Sessions::new();
+        let mut feed = Feed::new(parts(&graph()));
         let mut state = State::new();
-        build(worker, &mut sessions, &graph(), &mut state, |_row, _tick, _change| {});
+        build(worker, &mut feed, &graph(), &mut state, |_row, _tick, _change| {});
         Shop {
             worker,
-            sessions,
+            feed,
             state: Some(state),
             sales: (0..partitions).map(|number| Owned::new((Topic::Sales, number), SETTINGS)).collect(),
             activities: Owned::new((Topic::UserActivity, 0), SETTINGS),
@@ -53,28 +55,28 @@ impl Shop<'_> {
 
     /// A tick in which every product is sold once at `at`, in a partition.
     fn sell(&mut self, partition: usize, at: Millis) {
-        self.sessions.advance_to(self.tick);
+        self.feed.advance_to(self.tick);
         for product in 0..PRODUCTS {
             let mut sale = sale(&format!("t{}", self.offset), at + product);
             sale.product_id = format!("p{product}").as_str().into();
             sale.total_amount = Money(product * 10_000);
-            self.sales[partition].take(&record(Given::Sale(sale), self.offset), &mut self.sessions);
+            self.sales[partition].take(&record(Given::Sale(sale), self.offset), &mut self.feed);
             let activity = activity(&format!("u{product}"), at);
-            self.activities.take(&record(Given::Activity(activity), self.offset), &mut self.sessions);
+            self.activities.take(&record(Given::Activity(activity), self.offset), &mut self.feed);
             let level = level(&format!("p{product}"), at);
-            self.stock.take(&record(Given::StockLevel(level), self.offset), &mut self.sessions);
+            self.stock.take(&record(Given::StockLevel(level), self.offset), &mut self.feed);
             self.offset += 1;
         }
-        self.sales.iter_mut().for_each(|partition| partition.tell_clock(&mut self.sessions));
-        self.activities.tell_clock(&mut self.sessions);
-        self.stock.tell_clock(&mut self.sessions);
+        self.sales.iter_mut().for_each(|partition| partition.tell_clock(&mut self.feed));
+        self.activities.tell_clock(&mut self.feed);
+        self.stock.tell_clock(&mut self.feed);
         self.tick += 1;
         self.settle();
     }
 
     /// Lets everything told so far through.
     fn settle(&mut self) {
-        self.sessions.advance_to(self.tick);
+        self.feed.advance_to(self.tick);
         self.state.iter_mut().for_each(|state| state.advance_to(self.tick));
         for _ in 0..40 {
             self.worker.step();
@@ -91,7 +93,7 @@ impl Shop<'_> {
     }
 
     fn close(self) {
-        drop((self.sessions, self.state));
+        drop((self.feed, self.state));
         finish(self.worker, &AtomicBool::new(false));
     }
 }
@@ -216,7 +218,7 @@ fn a_tick_that_stays_open_keeps_no_operator_busy() {
         let mut shop = Shop::open(worker, 1);
         shop.sell(0, START);
         // The clocks are complete up to a later tick than the sales: what a slow worker looks like.
-        shop.sessions.hold_sales_back(&mut shop.sales[0], START + 2 * MINUTE, shop.tick);
+        hold_sales_back(&mut shop.feed, &mut shop.sales[0], START + 2 * MINUTE, shop.tick);
         for _ in 0..40 {
             shop.worker.step();
         }

@@ -46,10 +46,10 @@ impl<'a> Field<'a> {
 
     /// A name for something: not empty, at most 256 bytes.
     #[inline]
-    pub(super) fn identifier(self) -> Result<Text, Rejection> {
+    pub(super) fn identifier<T: From<Cow<'a, str>>>(self) -> Result<T, Rejection> {
         let text = self.string()?;
         match text.len() {
-            1..=IDENTIFIER_BYTES_MAX => Ok(Text::new(&text)),
+            1..=IDENTIFIER_BYTES_MAX => Ok(T::from(text)),
             0 => Err(self.fault(Reason::OutOfRange, "an empty identifier")),
             length => Err(self.fault(
                 Reason::TooLarge,

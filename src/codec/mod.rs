@@ -18,8 +18,10 @@ mod rejection;
 mod tests;
 mod time;
 
+use std::borrow::Cow;
+
 use chrono_tz::Tz;
-use tillflow_dataflows::records::{Activity, Millis, Reason, Sale, StockLevel, Topic};
+use tillflow_dataflows::records::{Activity, Millis, Reason, Sale, StockLevel, Text, Topic};
 
 use fields::Field;
 pub use money::{MoneyFault, parse_money};
@@ -53,16 +55,16 @@ const STOCK_LEVEL: [&str; 7] =
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum Record<T = Text> {
     /// From `sales`.
-    Sale(Sale),
+    Sale(Sale<T>),
     /// From `user_activity`.
-    Activity(Activity),
+    Activity(Activity<T>),
     /// From `inventory`.
     StockLevel(StockLevel),
 }
 
-impl Record {
+impl<T> Record<T> {
     /// When it happened, as the record itself says.
     pub fn event_time(&self) -> Millis {
         match self {
@@ -87,15 +89,34 @@ impl Decoder {
 
     /// Reads a value of `topic`.
     pub fn decode(&self, topic: Topic, value: &[u8]) -> Result<Record, Rejection> {
-        match topic {
-            Topic::Sales => self.decode_sale(value).map(Record::Sale),
-            Topic::UserActivity => self.decode_activity(value).map(Record::Activity),
-            Topic::Inventory => self.decode_stock_level(value).map(Record::StockLevel),
-        }
+        self.record(topic, value)
+    }
+
+    /// The same, and the texts stay where they are, but for those that are written with escapes.
+    pub fn decode_in_place<'a>(&self, topic: Topic, value: &'a [u8]) -> Result<Record<Cow<'a, str>>, Rejection> {
+        self.record(topic, value)
     }
 
     /// Reads a value of `sales`. Values that differ only in spelling give equal sales.
     pub fn decode_sale(&self, value: &[u8]) -> Result<Sale, Rejection> {
+        self.sale(value)
+    }
+
+    /// Reads a value of `user_activity`.
+    pub fn decode_activity(&self, value: &[u8]) -> Result<Activity, Rejection> {
+        self.activity(value)
+    }
+
+    #[inline]
+    fn record<'a, T: From<Cow<'a, str>>>(&self, topic: Topic, value: &'a [u8]) -> Result<Record<T>, Rejection> {
+        match topic {
+            Topic::Sales => self.sale(value).map(Record::Sale),
+            Topic::UserActivity => self.activity(value).map(Record::Activity),
+            Topic::Inventory => self.decode_stock_level(value).map(Record::StockLevel),
+        }
+    }
+
+    fn sale<'a, T: From<Cow<'a, str>>>(&self, value: &'a [u8]) -> Result<Sale<T>, Rejection> {
         let [
             transaction_id,
             user_id,
@@ -123,8 +144,7 @@ impl Decoder {
         })
     }
 
-    /// Reads a value of `user_activity`.
-    pub fn decode_activity(&self, value: &[u8]) -> Result<Activity, Rejection> {
+    fn activity<'a, T: From<Cow<'a, str>>>(&self, value: &'a [u8]) -> Result<Activity<T>, Rejection> {
         let [user_id, activity_type, timestamp, session_id, ip_address, user_agent, product_id, amount] =
             read(value, &ACTIVITY, 4)?;
         // The contract's order of faults is the order of these lines.

@@ -1,12 +1,10 @@
 //! From a record's bytes to facts: decode, admit, and note what is to be written about it.
 
-use differential_dataflow::input::InputSession;
 use serde::{Deserialize, Serialize};
-use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading, SavedPartition};
-use tillflow_dataflows::inputs::{PartitionClock, PlacedSale, StockCandidate};
+use tillflow_dataflows::admission::{AdmissionSettings, Decision, Partition, Reading, SavedPartition};
+use tillflow_dataflows::feed::Feed;
 use tillflow_dataflows::measures::QualityMeasures;
-use tillflow_dataflows::records::{Activity, Millis, Outcome, Reason, Topic};
-use tillflow_dataflows::time::{Diff, Tick};
+use tillflow_dataflows::records::{Millis, Outcome, Reason, Topic};
 
 use super::checkpoint::{Restored, Shard};
 use super::fingerprint::LastRecord;
@@ -74,48 +72,6 @@ pub(super) enum Note {
     Shard(Box<Shard>),
 }
 
-/// The inputs of one worker's graph.
-pub(super) struct Inputs {
-    pub(super) sales: InputSession<Tick, PlacedSale, Diff>,
-    pub(super) activities: InputSession<Tick, Activity, Diff>,
-    pub(super) stock: InputSession<Tick, StockCandidate, Diff>,
-    pub(super) clocks: InputSession<Tick, PartitionClock, Diff>,
-    pub(super) quality: InputSession<Tick, (), QualityMeasures>,
-}
-
-impl Inputs {
-    pub(super) fn new() -> Inputs {
-        Inputs {
-            sales: InputSession::new(),
-            activities: InputSession::new(),
-            stock: InputSession::new(),
-            clocks: InputSession::new(),
-            quality: InputSession::new(),
-        }
-    }
-
-    /// Closes every tick before `tick`.
-    pub(super) fn advance_to(&mut self, tick: Tick) {
-        macro_rules! each {
-            ($($input:ident),+) => {
-                $(
-                    self.$input.advance_to(tick);
-                    self.$input.flush();
-                )+
-            };
-        }
-        each!(sales, activities, stock, clocks, quality);
-    }
-
-    fn update(&mut self, fact: Fact) {
-        match fact {
-            Fact::Sale(sale, difference) => self.sales.update(sale, difference),
-            Fact::Activity(activity) => self.activities.update(activity, 1),
-            Fact::Stock(candidate, difference) => self.stock.update(candidate, difference),
-        }
-    }
-}
-
 /// The classes of [`Consumed::ages`]: doubling from 1 ms, so that a class's mean stands for its records.
 const AGE_CLASSES: usize = 24;
 
@@ -174,13 +130,13 @@ impl Ingested {
         &mut self,
         saved: &SavedPartition,
         settings: AdmissionSettings,
-        inputs: &mut Inputs,
+        feed: &mut Feed,
     ) -> Result<(), EngineError> {
-        self.admission = Partition::restore(saved, settings, &mut |fact| inputs.update(fact))
+        self.admission = Partition::restore(saved, settings, &mut |fact| feed.take(fact))
             .map_err(|error| EngineError::unreadable_checkpoint(&error))?;
         if saved.has_given {
             self.clock = Some(saved.clock);
-            inputs.clocks.update((self.planned.assignment.place(), saved.clock), 1);
+            feed.move_clock(None, (self.planned.assignment.place(), saved.clock));
         }
         Ok(())
     }
@@ -212,7 +168,7 @@ impl Ingest {
         worker: usize,
         late_before: Option<Millis>,
         restored: &mut Restored,
-        inputs: &mut Inputs,
+        feed: &mut Feed,
     ) -> Result<Ingest, EngineError> {
         let mut ingest = Ingest {
             worker,
@@ -228,7 +184,7 @@ impl Ingest {
             ingest.add(*planned);
             let partition = ingest.partitions.last_mut().zip(restored.partitions.remove(&planned.assignment.place()));
             if let Some((partition, saved)) = partition {
-                partition.restore(&saved, options.admission, inputs)?;
+                partition.restore(&saved, options.admission, feed)?;
             }
         }
         if worker == 0 {
@@ -236,7 +192,7 @@ impl Ingest {
                 let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
                 let planned = Planned { assignment, committed: 0, end: None, late_before: None };
                 let mut partition = Ingested::new(planned, options.admission);
-                partition.restore(&saved, options.admission, inputs)?;
+                partition.restore(&saved, options.admission, feed)?;
                 ingest.unread.push(partition);
             }
         }
@@ -291,7 +247,7 @@ impl Ingest {
         &mut self,
         index: usize,
         record: RawRecord<'_>,
-        inputs: &mut Inputs,
+        feed: &mut Feed,
         raw: &mut Vec<Document>,
         notes: &mut Vec<Note>,
     ) {
@@ -309,7 +265,7 @@ impl Ingest {
         let mut event_time = None;
         let reading = match record.value {
             None => Reading::Tombstone(record.key),
-            Some(value) => match self.decoder.decode(topic, value) {
+            Some(value) => match self.decoder.decode_in_place(topic, value) {
                 Ok(decoded) => {
                     event_time = Some(decoded.event_time());
                     match decoded {
@@ -324,8 +280,7 @@ impl Ingest {
                 }
             },
         };
-        let decision =
-            partition.admission.admit(reading, record.offset, record.timestamp, &mut |fact| inputs.update(fact));
+        let decision = partition.admission.admit(reading, record.offset, record.timestamp, &mut |fact| feed.take(fact));
 
         let tick = &mut partition.tick;
         tick.next = Some(record.offset + 1);
@@ -356,25 +311,25 @@ impl Ingest {
         }
     }
 
+    /// To be called when what the last tick adds up to has left the feed.
+    pub(super) fn recycle(&mut self) {
+        self.partitions.iter_mut().for_each(|partition| partition.admission.recycle());
+    }
+
     /// Closes the tick: gives the graph the clocks and counts that changed, and notes the offsets.
-    pub(super) fn close_tick(&mut self, inputs: &mut Inputs, notes: &mut Vec<Note>) {
+    pub(super) fn close_tick(&mut self, feed: &mut Feed, notes: &mut Vec<Note>) {
         for partition in &mut self.partitions {
             let Assignment { topic, partition: number, start } = partition.planned.assignment;
             let tick = std::mem::replace(&mut partition.tick, TickCounts::EMPTY);
             let Some(next) = tick.next else { continue };
             partition.next = next;
-            let clock = Some(partition.admission.clock());
-            if partition.clock != clock {
-                for (clock, difference) in [(partition.clock, -1), (clock, 1)] {
-                    if let Some(clock) = clock {
-                        inputs.clocks.update(((topic, number), clock), difference);
-                    }
-                }
-                partition.clock = clock;
+            let clock = partition.admission.clock();
+            if partition.clock != Some(clock) {
+                let of = |clock| ((topic, number), clock);
+                feed.move_clock(partition.clock.map(of), of(clock));
+                partition.clock = Some(clock);
             }
-            inputs
-                .quality
-                .update((), QualityMeasures { outcomes: tick.outcomes.map(count), reasons: tick.reasons.map(count) });
+            feed.count(QualityMeasures { outcomes: tick.outcomes.map(count), reasons: tick.reasons.map(count) });
             notes.push(Note::Consumed(Box::new(Consumed {
                 topic,
                 partition: number,
@@ -382,7 +337,7 @@ impl Ingest {
                 start,
                 next,
                 crc: Some(partition.last.crc()),
-                clock,
+                clock: Some(clock),
                 late_before: tick.late_before,
                 outcomes: tick.outcomes,
                 reasons: tick.reasons,

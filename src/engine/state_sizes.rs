@@ -11,13 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use differential_dataflow::logging::{DifferentialEvent, DifferentialEventBuilder};
-use tillflow_dataflows::assembly::Settings;
+use tillflow_dataflows::assembly::{Settings, assemble, parts};
+use tillflow_dataflows::feed::Feed;
 use tillflow_dataflows::state::State;
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 use timely::worker::Worker;
 
-use super::ingest::Inputs;
-use super::worker::views;
 use crate::metrics::Metrics;
 
 /// The names of the graph's operators, by their numbers.
@@ -37,11 +36,11 @@ pub(super) fn names(settings: Settings) -> Names {
                 }
             });
         }
-        let mut inputs = Inputs::new();
+        let mut feed = Feed::new(parts(&settings));
         worker.dataflow_named::<u64, _, _>("tillflow", |scope| {
-            views(&mut inputs, scope, &settings, &mut State::new());
+            assemble(feed.inputs(scope), &settings, &mut State::new());
         });
-        drop(inputs);
+        drop(feed);
         while worker.has_dataflows() {
             worker.step();
         }

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
 use tillflow_dataflows::assembly::{self, assemble};
-use tillflow_dataflows::inputs::Inputs as GraphInputs;
-use tillflow_dataflows::outputs::Rows;
+use tillflow_dataflows::feed::Feed;
 use tillflow_dataflows::state::State;
 use tillflow_dataflows::time::Tick;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
 use timely::dataflow::operators::Input;
 use timely::dataflow::operators::probe::Handle;
-use timely::dataflow::{InputHandle, Scope};
 use timely::worker::Worker;
 
 use super::budget::{self, Budget};
@@ -21,7 +20,7 @@ use super::checkpoint::{CheckpointOptions, Restored, Saving, Schedule, Shard, Wr
 use super::control::Told;
 use super::drain::{TickBatch, drain};
 use super::expiry::{Bounds, Expiry};
-use super::ingest::{Ingest, Inputs, Note};
+use super::ingest::{Ingest, Note};
 use super::plan::Planned;
 use super::watchdog::Pulse;
 use super::{EngineError, EngineOptions, OperatorTimes, Run, now, operator_times, state_sizes};
@@ -276,23 +275,6 @@ impl Shared {
 /// Where a worker puts its notes.
 type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>;
 
-/// The inputs and all views over them.
-pub(super) fn views<'scope>(
-    inputs: &mut Inputs,
-    scope: Scope<'scope, Tick>,
-    settings: &assembly::Settings,
-    state: &mut State,
-) -> Rows<'scope> {
-    let graph = GraphInputs {
-        sales: inputs.sales.to_collection(scope),
-        activities: inputs.activities.to_collection(scope),
-        stock: inputs.stock.to_collection(scope),
-        clocks: inputs.clocks.to_collection(scope),
-        quality: inputs.quality.to_collection(scope),
-    };
-    assemble(graph, settings, state)
-}
-
 /// Runs one worker to its end.
 pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     let (batches, raw) = {
@@ -304,18 +286,18 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
     if let Some(times) = &shared.operator_times {
         operator_times::watch(worker, &shared.operators, &shared.metrics, times);
     }
-    let mut inputs = Inputs::new();
+    let mut feed = Feed::new(assembly::parts(&shared.assembly));
     let mut notes_input: NotesInput = InputHandle::new();
     let mut state = State::new();
     let told = batches.clone();
     let probe = worker.dataflow_named("tillflow", |scope| {
-        let rows = views(&mut inputs, scope, &shared.assembly, &mut state);
+        let rows = assemble(feed.inputs(scope), &shared.assembly, &mut state);
         let notes = scope.input_from(&mut notes_input);
         drain(rows, notes, batches, shared)
     });
     if let Err(error) = restore(worker, shared, &mut state, &probe) {
         shared.fail(error);
-        drop((inputs, notes_input, state));
+        drop((feed, notes_input, state));
         end(worker, shared, &probe);
         return;
     }
@@ -335,14 +317,14 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
         // Nothing is offered before every worker has begun.
         let late_before = shared.expiry.bounds().offered;
-        let ingest = Ingest::new(&shared.options, &partitions, worker.index(), late_before, &mut restored, &mut inputs);
+        let ingest = Ingest::new(&shared.options, &partitions, worker.index(), late_before, &mut restored, &mut feed);
         (ingest, restored.expired)
     };
     let ingest = match ingest {
         Ok(ingest) => ingest,
         Err(error) => {
             shared.fail(error);
-            drop((inputs, notes_input, state));
+            drop((feed, notes_input, state));
             end(worker, shared, &probe);
             return;
         }
@@ -353,7 +335,7 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         ingest,
         partitions,
         added: 0,
-        inputs,
+        feed,
         notes_input,
         raw,
         raw_waiting: None,
@@ -428,7 +410,7 @@ struct Reading {
     partitions: Vec<Planned>,
     /// How many partitions that came later have been looked at.
     added: usize,
-    inputs: Inputs,
+    feed: Feed,
     notes_input: NotesInput,
     raw: Option<Sender<Vec<Document>>>,
     /// Raw documents that the full queue did not take.
@@ -502,7 +484,7 @@ impl Reading {
             self.flush_raw(worker);
             self.serve(worker)?;
             crate::fault::point("worker.tick");
-            self.ingest.close_tick(&mut self.inputs, &mut notes);
+            self.ingest.close_tick(&mut self.feed, &mut notes);
             notes.extend(self.shard.take().map(Note::Shard));
             for note in notes {
                 self.notes_input.send((tick, note));
@@ -540,7 +522,8 @@ impl Reading {
     fn open(&mut self, tick: Tick) {
         self.shared.pulse.beat(self.index, Some(tick), &self.probe);
         self.saving.state.advance_to(tick);
-        self.inputs.advance_to(tick);
+        self.feed.advance_to(tick);
+        self.ingest.recycle();
         self.notes_input.advance_to(tick);
     }
 
@@ -674,7 +657,7 @@ impl Reading {
         for turn in 0..partitions {
             let index = (self.first + turn) % partitions;
             let until = if rebuilding { self.partitions[index].committed } else { i64::MAX };
-            let (ingest, inputs) = (&mut self.ingest, &mut self.inputs);
+            let (ingest, feed) = (&mut self.ingest, &mut self.feed);
             total += self.reader.poll(index, share.max(1), until, &mut |record| {
                 bytes += record.value.map_or(0, <[u8]>::len);
                 let skipped = record.offset % 10 == 9
@@ -683,7 +666,7 @@ impl Reading {
                 if skipped {
                     return;
                 }
-                ingest.take(index, record, inputs, &mut raw, notes);
+                ingest.take(index, record, feed, &mut raw, notes);
             })?;
         }
         self.first = (self.first + 1) % partitions.max(1);

@@ -478,6 +478,8 @@ fn f26_partitions_added() {
     store.catch_up(&log, "");
     for round in 0..times(3, 30) {
         let mut run = store.run(&log, "--workers 2 --tick-ms 20").start();
+        // Everything is counted already; a signal is for a run that has begun.
+        wait_for(SOON, "the start", || run.stderr().contains("store opened").then_some(()));
         store.wait_for_all(&mut run, sent);
         // Down, running, and killed before it can have looked.
         if round % 3 == 0 {

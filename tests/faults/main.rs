@@ -2,13 +2,15 @@
 //!
 //! A row is a test named by its number in the matrix. The oracle in `tests/oracle` judges every document after each
 //! fault. `TILLFLOW_FAULTS=long` runs the long form, `TILLFLOW_FAULTS_SEED` a seed again, and
-//! `TILLFLOW_FAULTS_REPORT` names a file that gets a line of JSON for each row. `./test.sh` runs its fast and telling
-//! rows, `./test.sh faults` the short form, `./test.sh faults --long` the long one.
+//! `TILLFLOW_FAULTS_REPORT` names a file that gets a line of JSON for each row. `./test.sh` runs the short form with all other
+//! tests, `./test.sh faults` it alone, `./test.sh faults --long` the long one.
 
+mod attacks;
 mod broker;
 mod clusters;
 mod crashes;
 mod files;
+mod held;
 mod inputs;
 mod limits;
 mod mutants;

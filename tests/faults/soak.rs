@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 
+use crate::held::{Held, held};
 use crate::proxy::{Proxy, Service};
 use crate::row::{Row, is_long};
 use crate::sink::{FailPoint, named, server_of};
@@ -11,24 +12,6 @@ use crate::support::program::Running;
 use crate::support::world::Topics;
 use crate::support::{SOON, kafka, mongodb, unique};
 use crate::world::{Log, Shape, Store, Watermark};
-
-/// What a process holds.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    kilobytes: u64,
-    threads: u64,
-    descriptors: u64,
-}
-
-fn held(pid: u32) -> Held {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let number = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of its status");
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
-    };
-    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count() as u64;
-    Held { kilobytes: number("VmRSS:"), threads: number("Threads:"), descriptors }
-}
 
 /// How long: `TILLFLOW_SOAK_MINUTES`, else 20 minutes in the long form and 1 in the short one.
 fn length() -> Duration {

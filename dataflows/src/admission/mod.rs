@@ -10,8 +10,12 @@ mod sales;
 mod saved;
 mod stock;
 
-use crate::inputs::{PlacedSale, StockCandidate};
+use std::borrow::Cow;
+
+use crate::inputs::StockCandidate;
+use crate::intern::Symbol;
 use crate::records::{Activity, Millis, Outcome, Reason, Sale, StockLevel, Topic};
+use crate::time::Diff;
 
 use self::sales::KnownSales;
 use self::stock::CurrentLevels;
@@ -27,30 +31,71 @@ pub struct AdmissionSettings {
     pub max_future: Millis,
 }
 
-/// A change to the collections of facts. The number is +1 or -1.
+/// A change to the collections of facts, with the record's own texts: what is kept of it makes its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A sale comes into force, or goes out of it.
-    Sale(PlacedSale, i64),
+pub enum Fact<'a> {
+    /// A sale comes into force (1), or goes out of it (-1).
+    Sale(PlacedSale<'a>, Diff),
     /// An activity is accepted.
-    Activity(Activity),
-    /// A stock level becomes this partition's candidate for its product and warehouse, or is so no more.
-    Stock(StockCandidate, i64),
+    Activity(Activity<&'a str>),
+    /// A stock level becomes this partition's candidate for its product and warehouse (1), or is so no more (-1).
+    Stock(StockCandidate, Diff),
+}
+
+/// A sale and the partition that gave it: the same transaction_id in two partitions is two sales.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedSale<'a> {
+    /// What the record said.
+    pub sale: Sale<&'a str>,
+    /// The partition that gave it.
+    pub partition: i32,
+    /// What its partition calls some of its texts.
+    pub(crate) symbols: Symbols,
+}
+
+/// The same texts may have other symbols later on.
+impl PartialEq for PlacedSale<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.sale, self.partition) == (other.sale, other.partition)
+    }
+}
+
+impl Eq for PlacedSale<'_> {}
+
+/// What a partition calls the texts of a sale that it has many of. Until [`Partition::recycle`] a symbol stands for one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Symbols {
+    pub(crate) product_id: Symbol,
+    pub(crate) payment_method: Symbol,
+    pub(crate) store_id: Symbol,
+    pub(crate) category: Symbol,
 }
 
 /// What was read of a record, before admission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading<'a> {
     /// A row of `sales`.
-    Sale(Sale),
+    Sale(Sale<Cow<'a, str>>),
     /// A row of `user_activity`.
-    Activity(Activity),
+    Activity(Activity<Cow<'a, str>>),
     /// A row of `inventory`.
     StockLevel(StockLevel),
     /// No value. A key of no bytes is no key.
     Tombstone(Option<&'a [u8]>),
     /// A value that cannot be read.
     Unreadable(Reason),
+}
+
+impl<'a> From<&'a Sale> for Reading<'a> {
+    fn from(sale: &'a Sale) -> Reading<'a> {
+        Reading::Sale(sale.with(|text| Cow::Borrowed(text.as_str())))
+    }
+}
+
+impl<'a> From<&'a Activity> for Reading<'a> {
+    fn from(activity: &'a Activity) -> Reading<'a> {
+        Reading::Activity(activity.with(|text| Cow::Borrowed(text.as_str())))
+    }
 }
 
 /// What became of a record.
@@ -135,6 +180,14 @@ impl Partition {
         }
     }
 
+    /// To be called when what its facts add up to has left the feed, tick by tick: see [`crate::feed::Feed`]. Texts that are
+    /// remembered no more give their symbols to others.
+    pub fn recycle(&mut self) {
+        if let Memory::Sales(known) = &mut self.memory {
+            known.recycle();
+        }
+    }
+
     /// Decides what becomes of the partition's next record. `kafka_timestamp` is absent where Kafka gave none.
     ///
     /// A reading of another topic's type is a bug of the caller and panics.
@@ -143,11 +196,13 @@ impl Partition {
         reading: Reading<'_>,
         offset: i64,
         kafka_timestamp: Option<Millis>,
-        emit: &mut impl FnMut(Fact),
+        emit: &mut impl FnMut(Fact<'_>),
     ) -> Decision {
         let partition = self.number;
         self.has_given = true;
-        let mut emit_sale = |sale, difference| emit(Fact::Sale(PlacedSale { sale, partition }, difference));
+        let mut emit_sale = |sale: Sale<&str>, symbols, difference| {
+            emit(Fact::Sale(PlacedSale { sale, partition, symbols }, difference));
+        };
         let outcome = match (reading, &mut self.memory) {
             (Reading::Unreadable(reason), _) => return Decision::rejected(reason),
             (Reading::Tombstone(None | Some([])), _) | (Reading::Tombstone(_), Memory::Activity) => {
@@ -170,7 +225,7 @@ impl Partition {
                 } else if is_future(at, kafka_timestamp, self.settings.max_future) {
                     Outcome::Quarantined
                 } else {
-                    let outcome = known.admit(sale, oldest, &mut emit_sale);
+                    let outcome = known.admit(sale.borrowed(), oldest, &mut emit_sale);
                     if outcome != Outcome::Duplicate {
                         let clock = self.clock.map_or(at, |clock| clock.max(at));
                         self.clock = Some(clock);
@@ -187,7 +242,7 @@ impl Partition {
                 } else if is_future(at, kafka_timestamp, self.settings.max_future) {
                     Outcome::Quarantined
                 } else {
-                    emit(Fact::Activity(activity));
+                    emit(Fact::Activity(activity.borrowed()));
                     self.clock = Some(self.clock.map_or(at, |clock| clock.max(at)));
                     Outcome::Accepted
                 }

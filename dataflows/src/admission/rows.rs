@@ -2,7 +2,7 @@
 //!
 //! Rows lie one after another in segments, in the order in which they came, and an index of four bytes a row finds them
 //! by their transaction_id. So to take one more in writes where the last one was written, the rows of a time lie together
-//! and leave together, and a checkpoint is a copy of the segments.
+//! and leave together, and a checkpoint shares the segments: one is copied if it changes before it is written.
 
 use std::hash::BuildHasher;
 
@@ -10,15 +10,17 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Serialize};
 
+use super::Symbols;
 use crate::intern::Symbol;
-use crate::records::{Millis, Money};
-use crate::state::{Chunk, ChunkError};
+use crate::records::{Millis, Money, Text};
+use crate::state::{Chunk, ChunkError, SharedBytes};
 
-/// A sale without its transaction_id, its texts in the partition's dictionary.
+/// A sale without its transaction_id; the texts that are many sales' in the partition's dictionary. Few sales of a correction
+/// window have a buyer in common: a dictionary would have to find each one, and hold most for one or two of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Row {
+pub(super) struct Row<T = Text> {
     pub(super) timestamp: Millis,
-    pub(super) user_id: Symbol,
+    pub(super) user_id: T,
     pub(super) product_id: Symbol,
     pub(super) payment_method: Symbol,
     pub(super) store_id: Symbol,
@@ -29,22 +31,34 @@ pub(super) struct Row {
     pub(super) total_amount: Money,
 }
 
-impl Row {
-    pub(super) const fn symbols(&self) -> [Symbol; 5] {
-        [self.user_id, self.product_id, self.payment_method, self.store_id, self.category]
+impl<T> Row<T> {
+    pub(super) const fn symbols(&self) -> Symbols {
+        let Row { product_id, payment_method, store_id, category, .. } = self;
+        Symbols { product_id: *product_id, payment_method: *payment_method, store_id: *store_id, category: *category }
     }
 
-    pub(super) fn symbols_mut(&mut self) -> [&mut Symbol; 5] {
-        let Row { user_id, product_id, payment_method, store_id, category, .. } = self;
-        [user_id, product_id, payment_method, store_id, category]
+    pub(super) fn symbols_mut(&mut self) -> [&mut Symbol; 4] {
+        let Row { product_id, payment_method, store_id, category, .. } = self;
+        [product_id, payment_method, store_id, category]
     }
 }
 
-/// The most bytes of a row in postcard's format: three numbers of 64 bits and six of 32.
-const ROW_BYTES_MAX: usize = 3 * 10 + 6 * 5;
+/// What became of a row that was to be taken in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Inserted {
+    /// Its transaction had none.
+    New,
+    /// Its transaction has the same one.
+    Same,
+    /// Its transaction had this one.
+    Replaced(Row),
+}
 
-/// The most bytes of a transaction_id, says the codec.
+/// The most bytes of an identifier, says the codec.
 const ID_BYTES_MAX: usize = 256;
+
+/// The most bytes of a row in postcard's format: three numbers of 64 bits and five of 32, and an identifier.
+const ROW_BYTES_MAX: usize = 3 * 10 + 5 * 5 + 2 + ID_BYTES_MAX;
 
 /// Bytes of a segment, at most.
 const SEGMENT: usize = 256 << 10;
@@ -106,7 +120,11 @@ impl Packed<'_> {
         Some(Packed { at, is_dead: length & DEAD != 0, transaction_id, row, next: end.next_multiple_of(ALIGNMENT) })
     }
 
-    fn row(&self) -> Row {
+    fn row(&self) -> Row<&str> {
+        postcard::from_bytes(self.row).expect("what was packed can be unpacked")
+    }
+
+    fn owned_row(&self) -> Row {
         postcard::from_bytes(self.row).expect("what was packed can be unpacked")
     }
 }
@@ -114,7 +132,7 @@ impl Packed<'_> {
 /// Entries one after another.
 #[derive(Debug, Default)]
 struct Segment {
-    bytes: Vec<u8>,
+    bytes: SharedBytes,
     /// Entries in force.
     rows: u32,
     /// Bytes of the others.
@@ -144,15 +162,16 @@ impl Segment {
     }
 
     fn push(&mut self, transaction_id: &[u8], row: &[u8], timestamp: Millis) -> usize {
-        let at = self.bytes.len();
+        let bytes = self.bytes.to_mut();
+        let at = bytes.len();
         let length = HEADER + transaction_id.len() + row.len();
         let header = u16::try_from(length).ok().filter(|length| length & DEAD == 0);
         let length_bytes = header.expect("an identifier has at most 256 bytes, says the codec").to_le_bytes();
-        self.bytes.extend_from_slice(&length_bytes);
-        self.bytes.extend_from_slice(&(transaction_id.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(transaction_id);
-        self.bytes.extend_from_slice(row);
-        self.bytes.resize((at + length).next_multiple_of(ALIGNMENT), 0);
+        bytes.extend_from_slice(&length_bytes);
+        bytes.extend_from_slice(&(transaction_id.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(transaction_id);
+        bytes.extend_from_slice(row);
+        bytes.resize((at + length).next_multiple_of(ALIGNMENT), 0);
         self.oldest = if self.rows == 0 { timestamp } else { self.oldest.min(timestamp) };
         self.rows += 1;
         at
@@ -161,7 +180,7 @@ impl Segment {
     fn kill(&mut self, at: usize) {
         let entry = self.at(at);
         let bytes = entry.next - entry.at;
-        self.bytes[at + 1] |= (DEAD >> 8) as u8;
+        self.bytes.to_mut()[at + 1] |= (DEAD >> 8) as u8;
         self.rows -= 1;
         self.dead += bytes;
     }
@@ -190,9 +209,8 @@ impl PackedRows {
         self.index_again(self.len() + more);
     }
 
-    /// Takes a row in, in place of the one that the transaction had, which is returned. Where that is the same, nothing
-    /// changes.
-    pub(super) fn insert(&mut self, transaction_id: &str, row: &Row) -> Option<Row> {
+    /// Takes a row in, in place of the one that the transaction had. Where that is the same, nothing changes.
+    pub(super) fn insert(&mut self, transaction_id: &str, row: &Row<&str>) -> Inserted {
         let mut buffer = [0; ROW_BYTES_MAX];
         let packed = &*postcard::to_slice(row, &mut buffer).expect("there is room for the longest row");
         let id = transaction_id.as_bytes();
@@ -206,18 +224,19 @@ impl PackedRows {
         match found {
             Entry::Vacant(entry) => {
                 entry.insert(push(segments, free, open, (id, packed), row.timestamp));
-                None
+                Inserted::New
             }
             Entry::Occupied(mut entry) => {
                 let place = *entry.get();
                 let old = at(segments, place);
-                let old_row = old.row();
-                if old.row != packed {
-                    *entry.get_mut() = push(segments, free, open, (id, packed), row.timestamp);
-                    segments[place.segment()].kill(place.at());
-                    self.tidy(place.segment());
+                if old.row == packed {
+                    return Inserted::Same;
                 }
-                Some(old_row)
+                let old_row = old.owned_row();
+                *entry.get_mut() = push(segments, free, open, (id, packed), row.timestamp);
+                segments[place.segment()].kill(place.at());
+                self.tidy(place.segment());
+                Inserted::Replaced(old_row)
             }
         }
     }
@@ -228,14 +247,14 @@ impl PackedRows {
         let id = transaction_id.as_bytes();
         let is_it = |place: &Place| at(segments, *place).transaction_id == id;
         let (place, _) = index.find_entry(hasher.hash_one(id), is_it).ok()?.remove();
-        let row = at(segments, place).row();
+        let row = at(segments, place).owned_row();
         segments[place.segment()].kill(place.at());
         self.tidy(place.segment());
         Some(row)
     }
 
     /// Takes out the rows before `oldest`, and gives them.
-    pub(super) fn remove_before(&mut self, oldest: Millis, give: &mut dyn FnMut(&Row)) {
+    pub(super) fn remove_before(&mut self, oldest: Millis, give: &mut dyn FnMut(&Row<&str>)) {
         for number in 0..self.segments.len() {
             let PackedRows { index, hasher, segments, .. } = self;
             let segment = &mut segments[number];
@@ -272,7 +291,7 @@ impl PackedRows {
             } else {
                 let mut bytes = Vec::with_capacity(segment.bytes.len() - segment.dead);
                 segment.in_force().for_each(|entry| bytes.extend_from_slice(&segment.bytes[entry.at..entry.next]));
-                bytes
+                bytes.into()
             };
             give(Chunk { cut: name.to_owned(), records: segment.rows, bytes });
         }
@@ -283,7 +302,7 @@ impl PackedRows {
     pub(super) fn restore(
         &mut self,
         chunk: &Chunk,
-        known: &mut impl FnMut(Row) -> Option<Row>,
+        known: &mut impl for<'a> FnMut(Row<&'a str>) -> Option<Row<&'a str>>,
     ) -> Result<(), ChunkError> {
         let mut at = 0;
         for _ in 0..chunk.records {
@@ -291,16 +310,16 @@ impl PackedRows {
             let entry = entry.ok_or_else(|| ChunkError::new(chunk, "it is cut short"))?;
             let text = std::str::from_utf8(entry.transaction_id)
                 .map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
-            if text.len() > ID_BYTES_MAX {
+            let (row, rest) = postcard::take_from_bytes::<Row<&str>>(entry.row)
+                .map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
+            if text.len() > ID_BYTES_MAX || row.user_id.len() > ID_BYTES_MAX {
                 return Err(ChunkError::new(chunk, "an identifier is too long"));
             }
-            let (row, rest) = postcard::take_from_bytes::<Row>(entry.row)
-                .map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
             if !rest.is_empty() {
                 return Err(ChunkError::new(chunk, "a row has more than its fields"));
             }
             let row = known(row).ok_or_else(|| ChunkError::new(chunk, "a row names a text that is not there"))?;
-            if self.insert(text, &row).is_some() {
+            if self.insert(text, &row) != Inserted::New {
                 return Err(ChunkError::new(chunk, "a transaction is there twice"));
             }
             at = entry.next;
@@ -334,7 +353,7 @@ impl PackedRows {
         let PackedRows { index, hasher, segments, free, open } = self;
         let segment = &mut segments[number];
         if number == *open && segment.rows == 0 {
-            segment.bytes.clear();
+            segment.bytes.to_mut().clear();
             segment.dead = 0;
             return;
         }
@@ -385,7 +404,7 @@ fn push(
 fn next_open(segments: &mut Vec<Segment>, free: &mut Vec<usize>) -> usize {
     // One that is filled needs all of it; a partition's first may stay small.
     let bytes = if segments.is_empty() { Vec::new() } else { Vec::with_capacity(SEGMENT) };
-    let segment = Segment { bytes, ..Segment::default() };
+    let segment = Segment { bytes: bytes.into(), ..Segment::default() };
     match free.pop() {
         Some(number) => {
             segments[number] = segment;
@@ -414,10 +433,39 @@ mod tests {
         }
     }
 
+    impl Row {
+        fn borrowed(&self) -> Row<&str> {
+            let Row { timestamp, product_id, payment_method, store_id, category, .. } = *self;
+            let Row { user_id, quantity, unit_price, total_amount, .. } = self;
+            let (quantity, unit_price, total_amount) = (*quantity, *unit_price, *total_amount);
+            Row {
+                timestamp,
+                user_id,
+                product_id,
+                payment_method,
+                store_id,
+                category,
+                quantity,
+                unit_price,
+                total_amount,
+            }
+        }
+    }
+
+    /// The row that the transaction had, if it had one.
+    fn insert(rows: &mut PackedRows, transaction_id: &str, row: &Row) -> Option<Row> {
+        match rows.insert(transaction_id, &row.borrowed()) {
+            Inserted::New => None,
+            Inserted::Same => Some(row.clone()),
+            Inserted::Replaced(old) => Some(old),
+        }
+    }
+
     fn row(dice: &mut Dice, timestamp: Millis) -> Row {
+        let user_id = format!("user_{:06}", dice.below(50_000)).as_str().into();
         let mut symbol = |sides| Symbol::of(u32::try_from(dice.below(sides)).unwrap());
-        let [user_id, product_id] = [symbol(50_000), symbol(1_000)];
-        let [payment_method, store_id, category] = [symbol(4), symbol(20), symbol(5)];
+        let [product_id, payment_method] = [symbol(1_000), symbol(4)];
+        let [store_id, category] = [symbol(20), symbol(5)];
         let (quantity, unit_price) = (1 + dice.below(3) as i32, Money(100 * (1 + dice.below(100_000) as i64)));
         let total_amount = Money(unit_price.0 * i64::from(quantity));
         Row { timestamp, user_id, product_id, payment_method, store_id, category, quantity, unit_price, total_amount }
@@ -426,7 +474,7 @@ mod tests {
     fn content(rows: &PackedRows) -> BTreeMap<String, Row> {
         let entries = rows.segments.iter().flat_map(Segment::in_force);
         let text = |entry: &Packed<'_>| String::from_utf8(entry.transaction_id.to_vec()).unwrap();
-        entries.map(|entry| (text(&entry), entry.row())).collect()
+        entries.map(|entry| (text(&entry), entry.owned_row())).collect()
     }
 
     #[test]
@@ -441,13 +489,13 @@ mod tests {
                 match dice.below(100) {
                     0..10 => assert_eq!(rows.remove(&id), model.remove(&id)),
                     10..20 => {
-                        let same = model.get(&id).copied();
-                        assert_eq!(same.and_then(|same| rows.insert(&id, &same)), same);
+                        let same = model.get(&id).cloned();
+                        assert_eq!(same.as_ref().and_then(|same| insert(&mut rows, &id, same)), same);
                     }
                     _ => {
                         let late = dice.below(disorder) as i64;
                         let new = row(&mut dice, step - late);
-                        assert_eq!(rows.insert(&id, &new), model.insert(id, new));
+                        assert_eq!(insert(&mut rows, &id, &new), model.insert(id, new));
                     }
                 }
                 if step % 4_000 == 3_999 {
@@ -469,7 +517,7 @@ mod tests {
             rows.save("some", &mut |chunk| chunks.push(chunk));
             let mut restored = PackedRows::default();
             restored.reserve(model.len());
-            chunks.iter().for_each(|chunk| restored.restore(chunk, &mut Some).unwrap());
+            chunks.iter().for_each(|chunk| restored.restore(chunk, &mut |row| Some(row)).unwrap());
             assert_eq!(content(&restored), model);
         }
     }
@@ -480,7 +528,7 @@ mod tests {
         let mut rows = PackedRows::default();
         let mut most = 0;
         for n in 0..1_000_000 {
-            rows.insert(&format!("txn-{n:09}"), &row(&mut dice, 1_700_000_000_000 + n));
+            insert(&mut rows, &format!("txn-{n:09}"), &row(&mut dice, 1_700_000_000_000 + n));
             if n > 100_000 && n % 10_000 == 0 {
                 most = most.max(rows.bytes() / rows.len());
             }
@@ -495,11 +543,11 @@ mod tests {
         let mut dice = Dice(1);
         let mut rows = PackedRows::default();
         for n in 0..3 {
-            rows.insert(&format!("t{n}"), &row(&mut dice, n));
+            insert(&mut rows, &format!("t{n}"), &row(&mut dice, n));
         }
         let mut chunks = Vec::new();
         rows.save("some", &mut |chunk| chunks.push(chunk));
-        let restore = |chunk: &Chunk| PackedRows::default().restore(chunk, &mut Some);
+        let restore = |chunk: &Chunk| PackedRows::default().restore(chunk, &mut |row| Some(row));
         let chunk = chunks.remove(0);
         assert!(restore(&chunk).is_ok());
         let changed = |change: &dyn Fn(&mut Chunk)| {
@@ -510,16 +558,16 @@ mod tests {
         assert!(restore(&changed(&|it| it.records += 1)).is_err());
         assert!(restore(&changed(&|it| it.records -= 1)).is_err());
         for length in 0..chunk.bytes.len() - ALIGNMENT {
-            assert!(restore(&changed(&|it| it.bytes.truncate(length))).is_err());
+            assert!(restore(&changed(&|it| it.bytes.to_mut().truncate(length))).is_err());
         }
-        assert!(restore(&changed(&|it| it.bytes[1] |= 128)).is_err(), "one that is not in force");
-        let twice = |it: &mut Chunk| (it.bytes, it.records) = (it.bytes.repeat(2), 2 * it.records);
+        assert!(restore(&changed(&|it| it.bytes.to_mut()[1] |= 128)).is_err(), "one that is not in force");
+        let twice = |it: &mut Chunk| (it.bytes, it.records) = (it.bytes.repeat(2).into(), 2 * it.records);
         assert!(restore(&changed(&twice)).is_err());
         assert!(PackedRows::default().restore(&chunk, &mut |_| None).is_err());
         // Whatever the bytes are, it ends.
         for at in 0..chunk.bytes.len() {
             for flip in [1, 64, 255] {
-                let _ = restore(&changed(&|it| it.bytes[at] ^= flip));
+                let _ = restore(&changed(&|it| it.bytes.to_mut()[at] ^= flip));
             }
         }
     }

@@ -3,7 +3,8 @@
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::rows::{LEAST_ROW_BYTES, PackedRows, Row};
+use super::Symbols;
+use super::rows::{Inserted, LEAST_ROW_BYTES, PackedRows, Row};
 use crate::intern::{Interner, Symbol};
 use crate::records::{Millis, Outcome, Sale, Text};
 use crate::state::{Chunk, ChunkError, ChunkWriter, read_chunk};
@@ -33,36 +34,51 @@ impl KnownSales {
     }
 
     /// Takes a sale that is neither late nor from the future. Rows before `oldest` are known no more.
-    pub(super) fn admit(&mut self, sale: Sale, oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) -> Outcome {
-        let row = intern(&mut self.texts, &sale);
-        let outcome = match self.rows.insert(&sale.transaction_id, &row) {
-            None => Outcome::Accepted,
-            Some(old) => {
+    pub(super) fn admit(
+        &mut self,
+        sale: Sale<&str>,
+        oldest: Option<Millis>,
+        emit: &mut impl FnMut(Sale<&str>, Symbols, Diff),
+    ) -> Outcome {
+        let row = intern(&mut self.texts, sale);
+        let outcome = match self.rows.insert(sale.transaction_id, &row) {
+            Inserted::New => Outcome::Accepted,
+            // Neither is late, so one that is known no more is another row.
+            Inserted::Same => {
+                release(&mut self.texts, &row);
+                return Outcome::Duplicate;
+            }
+            Inserted::Replaced(old) => {
                 let known = oldest.is_none_or(|oldest| old.timestamp >= oldest);
-                // Neither is late, so one that is known no more is another row.
-                if old == row {
-                    release(&mut self.texts, &row);
-                    return Outcome::Duplicate;
-                }
                 if known {
-                    emit(restore(&self.texts, sale.transaction_id.clone(), &old), -1);
+                    emit(restore(&self.texts, sale.transaction_id, &old), old.symbols(), -1);
                 }
                 release(&mut self.texts, &old);
                 if known { Outcome::Correction } else { Outcome::Accepted }
             }
         };
-        emit(sale, 1);
+        emit(sale, row.symbols(), 1);
         outcome
     }
 
     /// Cancels the transaction of that key, if it is known.
-    pub(super) fn cancel(&mut self, key: &[u8], oldest: Option<Millis>, emit: &mut impl FnMut(Sale, Diff)) {
+    pub(super) fn cancel(
+        &mut self,
+        key: &[u8],
+        oldest: Option<Millis>,
+        emit: &mut impl FnMut(Sale<&str>, Symbols, Diff),
+    ) {
         let Ok(key) = std::str::from_utf8(key) else { return };
         let Some(row) = self.rows.remove(key) else { return };
         if oldest.is_none_or(|oldest| row.timestamp >= oldest) {
-            emit(restore(&self.texts, key.into(), &row), -1);
+            emit(restore(&self.texts, key, &row), row.symbols(), -1);
         }
         release(&mut self.texts, &row);
+    }
+
+    /// Symbols that were given with sales may stand for other texts from now on.
+    pub(super) fn recycle(&mut self) {
+        self.texts.recycle();
     }
 
     /// Drops rows before `oldest` from memory, now and then.
@@ -98,7 +114,12 @@ impl KnownSales {
         known.rows.reserve(rows().map(counted).sum());
         let mut symbols: HashMap<Symbol, Symbol> = HashMap::with_capacity(texts.len());
         let KnownSales { rows: packed, texts: dictionary, .. } = &mut known;
-        let mut understand = |mut row: Row| {
+        fn understand<'a>(
+            mut row: Row<&'a str>,
+            symbols: &mut HashMap<Symbol, Symbol>,
+            texts: &HashMap<Symbol, Text>,
+            dictionary: &mut Interner,
+        ) -> Option<Row<&'a str>> {
             for symbol in row.symbols_mut() {
                 *symbol = match symbols.entry(*symbol) {
                     Entry::Occupied(entry) => dictionary.again(*entry.get()),
@@ -109,9 +130,9 @@ impl KnownSales {
                 };
             }
             Some(row)
-        };
+        }
         for chunk in rows() {
-            packed.restore(chunk, &mut understand)?;
+            packed.restore(chunk, &mut |row| understand(row, &mut symbols, &texts, dictionary))?;
         }
         Ok(known)
     }
@@ -122,13 +143,13 @@ impl KnownSales {
     }
 }
 
-fn intern(texts: &mut Interner, sale: &Sale) -> Row {
+fn intern<'a>(texts: &mut Interner, sale: Sale<&'a str>) -> Row<&'a str> {
     Row {
-        user_id: texts.acquire(&sale.user_id),
-        product_id: texts.acquire(&sale.product_id),
-        payment_method: texts.acquire(&sale.payment_method),
-        store_id: texts.acquire(&sale.store_id),
-        category: texts.acquire(&sale.category),
+        user_id: sale.user_id,
+        product_id: texts.acquire(sale.product_id),
+        payment_method: texts.acquire(sale.payment_method),
+        store_id: texts.acquire(sale.store_id),
+        category: texts.acquire(sale.category),
         quantity: i32::try_from(sale.quantity).expect("|quantity| <= 10^9 is held by the codec"),
         unit_price: sale.unit_price,
         total_amount: sale.total_amount,
@@ -136,21 +157,22 @@ fn intern(texts: &mut Interner, sale: &Sale) -> Row {
     }
 }
 
-fn release(texts: &mut Interner, row: &Row) {
-    row.symbols().into_iter().for_each(|symbol| texts.release(symbol));
+fn release<T>(texts: &mut Interner, row: &Row<T>) {
+    let Symbols { product_id, payment_method, store_id, category } = row.symbols();
+    [product_id, payment_method, store_id, category].into_iter().for_each(|symbol| texts.release(symbol));
 }
 
-fn restore(texts: &Interner, transaction_id: Text, row: &Row) -> Sale {
+fn restore<'a>(texts: &'a Interner, transaction_id: &'a str, row: &'a Row) -> Sale<&'a str> {
     Sale {
         transaction_id,
-        user_id: texts.text(row.user_id).clone(),
-        product_id: texts.text(row.product_id).clone(),
+        user_id: &row.user_id,
+        product_id: texts.text(row.product_id),
         quantity: i64::from(row.quantity),
         unit_price: row.unit_price,
         total_amount: row.total_amount,
-        payment_method: texts.text(row.payment_method).clone(),
+        payment_method: texts.text(row.payment_method),
         timestamp: row.timestamp,
-        store_id: texts.text(row.store_id).clone(),
-        category: texts.text(row.category).clone(),
+        store_id: texts.text(row.store_id),
+        category: texts.text(row.category),
     }
 }

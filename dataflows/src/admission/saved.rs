@@ -48,7 +48,7 @@ impl Partition {
     pub fn restore(
         saved: &SavedPartition,
         settings: AdmissionSettings,
-        emit: &mut impl FnMut(Fact),
+        emit: &mut impl FnMut(Fact<'_>),
     ) -> Result<Partition, ChunkError> {
         let SavedPartition { topic, number, has_given, clock, memory } = saved;
         let memory = match topic {

@@ -27,7 +27,7 @@ impl CurrentLevels {
     }
 
     /// Takes a level; it becomes the candidate unless an earlier record was updated later.
-    pub(super) fn admit(&mut self, level: StockLevel, partition: i32, offset: i64, emit: &mut impl FnMut(Fact)) {
+    pub(super) fn admit(&mut self, level: StockLevel, partition: i32, offset: i64, emit: &mut impl FnMut(Fact<'_>)) {
         let warehouses = self.products.entry(level.product_id.clone()).or_default();
         let slot = warehouses.get_mut(&level.warehouse_id);
         match slot {
@@ -56,7 +56,7 @@ impl CurrentLevels {
     pub(super) fn restore(
         chunks: &[Chunk],
         partition: i32,
-        emit: &mut impl FnMut(Fact),
+        emit: &mut impl FnMut(Fact<'_>),
     ) -> Result<CurrentLevels, ChunkError> {
         let mut levels = CurrentLevels::default();
         for chunk in chunks.iter().filter(|chunk| chunk.cut == LEVELS) {
@@ -71,7 +71,7 @@ impl CurrentLevels {
     }
 
     /// Forgets the rows of a product.
-    pub(super) fn cancel(&mut self, key: &[u8], partition: i32, emit: &mut impl FnMut(Fact)) {
+    pub(super) fn cancel(&mut self, key: &[u8], partition: i32, emit: &mut impl FnMut(Fact<'_>)) {
         let Ok(product) = std::str::from_utf8(key) else { return };
         let Some(warehouses) = self.products.remove(product) else { return };
         self.rows -= warehouses.len();

@@ -20,8 +20,31 @@ fn sale(id: &str, timestamp: Millis, units: i64) -> Sale {
     }
 }
 
-fn fact(sale: Sale, difference: i64) -> Fact {
-    Fact::Sale(PlacedSale { sale, partition: 0 }, difference)
+/// A fact with texts of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Emitted {
+    Sale(Sale, i32, Diff),
+    Activity(Activity),
+    Stock(StockCandidate, Diff),
+}
+
+impl From<Fact<'_>> for Emitted {
+    fn from(fact: Fact<'_>) -> Emitted {
+        match fact {
+            Fact::Sale(placed, difference) => Emitted::Sale(placed.sale.owned(), placed.partition, difference),
+            Fact::Activity(activity) => Emitted::Activity(activity.owned()),
+            Fact::Stock(candidate, difference) => Emitted::Stock(candidate, difference),
+        }
+    }
+}
+
+fn fact(sale: Sale, difference: Diff) -> Emitted {
+    Emitted::Sale(sale, 0, difference)
+}
+
+/// A sale that was read.
+fn read(sale: Sale) -> Reading<'static> {
+    Reading::Sale(sale.with(|text| Cow::Owned(text.to_string())))
 }
 
 fn level(warehouse: &str, last_updated: Millis, current_stock: i64) -> StockLevel {
@@ -39,7 +62,7 @@ fn level(warehouse: &str, last_updated: Millis, current_stock: i64) -> StockLeve
 struct Log {
     partition: Partition,
     offset: i64,
-    facts: Vec<Fact>,
+    facts: Vec<Emitted>,
 }
 
 impl Log {
@@ -54,7 +77,7 @@ impl Log {
     fn admit_at(&mut self, reading: Reading<'_>, kafka: Option<Millis>) -> Outcome {
         self.facts.clear();
         let facts = &mut self.facts;
-        let decision = self.partition.admit(reading, self.offset, kafka, &mut |fact| facts.push(fact));
+        let decision = self.partition.admit(reading, self.offset, kafka, &mut |fact| facts.push(fact.into()));
         self.offset += 1;
         decision.outcome
     }
@@ -63,17 +86,17 @@ impl Log {
 #[test]
 fn the_same_row_again_is_a_duplicate_and_another_one_a_correction() {
     let mut log = Log::new(Topic::Sales);
-    assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Accepted);
-    assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Duplicate);
+    assert_eq!(log.admit(read(sale("a", START, 1))), Outcome::Accepted);
+    assert_eq!(log.admit(read(sale("a", START, 1))), Outcome::Duplicate);
     assert!(log.facts.is_empty());
-    assert_eq!(log.admit(Reading::Sale(sale("a", START, 2))), Outcome::Correction);
+    assert_eq!(log.admit(read(sale("a", START, 2))), Outcome::Correction);
     assert_eq!(log.facts, [fact(sale("a", START, 1), -1), fact(sale("a", START, 2), 1)]);
-    assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Correction);
+    assert_eq!(log.admit(read(sale("a", START, 1))), Outcome::Correction);
 }
 
 #[test]
 fn what_belongs_to_windows_that_left_memory_before_the_first_record_is_late() {
-    let at = |timestamp| Reading::Sale(sale("a", timestamp, 1));
+    let at = |timestamp| read(sale("a", timestamp, 1));
     let mut log = Log::new(Topic::Sales);
     log.partition.begin_at(START);
     assert!(!log.partition.has_given());
@@ -97,34 +120,34 @@ fn what_belongs_to_windows_that_left_memory_before_the_first_record_is_late() {
 #[test]
 fn a_cancelled_transaction_is_known_no_more() {
     let mut log = Log::new(Topic::Sales);
-    log.admit(Reading::Sale(sale("a", START, 1)));
+    log.admit(read(sale("a", START, 1)));
     assert_eq!(log.admit(Reading::Tombstone(Some(b"a"))), Outcome::Cancelled);
     assert_eq!(log.facts, [fact(sale("a", START, 1), -1)]);
     assert_eq!(log.admit(Reading::Tombstone(Some(b"a"))), Outcome::Cancelled);
     assert!(log.facts.is_empty());
-    assert_eq!(log.admit(Reading::Sale(sale("a", START, 1))), Outcome::Accepted);
+    assert_eq!(log.admit(read(sale("a", START, 1))), Outcome::Accepted);
 }
 
 #[test]
 fn the_correction_window_includes_its_oldest_instant() {
     let mut log = Log::new(Topic::Sales);
-    log.admit(Reading::Sale(sale("old", START, 1)));
-    log.admit(Reading::Sale(sale("clock", START + 48 * HOUR, 1)));
-    assert_eq!(log.admit(Reading::Sale(sale("old", START, 2))), Outcome::Correction);
-    assert_eq!(log.admit(Reading::Sale(sale("x", START - 1, 1))), Outcome::Late);
-    log.admit(Reading::Sale(sale("clock 2", START + 48 * HOUR + 1, 1)));
-    assert_eq!(log.admit(Reading::Sale(sale("old", START, 3))), Outcome::Late);
+    log.admit(read(sale("old", START, 1)));
+    log.admit(read(sale("clock", START + 48 * HOUR, 1)));
+    assert_eq!(log.admit(read(sale("old", START, 2))), Outcome::Correction);
+    assert_eq!(log.admit(read(sale("x", START - 1, 1))), Outcome::Late);
+    log.admit(read(sale("clock 2", START + 48 * HOUR + 1, 1)));
+    assert_eq!(log.admit(read(sale("old", START, 3))), Outcome::Late);
     // Known no more: an accepted sale of its own, and the old row stays.
-    assert_eq!(log.admit(Reading::Sale(sale("old", START + HOUR, 4))), Outcome::Accepted);
+    assert_eq!(log.admit(read(sale("old", START + HOUR, 4))), Outcome::Accepted);
     assert_eq!(log.facts.len(), 1);
 }
 
 #[test]
 fn a_duplicate_or_a_dead_letter_moves_no_clock() {
     let mut log = Log::new(Topic::Sales);
-    log.admit(Reading::Sale(sale("a", START, 1)));
-    assert_eq!(log.admit_at(Reading::Sale(sale("b", START + HOUR, 1)), Some(START)), Outcome::Quarantined);
-    assert_eq!(log.admit_at(Reading::Sale(sale("b", START + 10 * MINUTE, 1)), Some(START)), Outcome::Accepted);
+    log.admit(read(sale("a", START, 1)));
+    assert_eq!(log.admit_at(read(sale("b", START + HOUR, 1)), Some(START)), Outcome::Quarantined);
+    assert_eq!(log.admit_at(read(sale("b", START + 10 * MINUTE, 1)), Some(START)), Outcome::Accepted);
     assert_eq!(log.partition.clock(), Some(START + 10 * MINUTE));
     assert_eq!(log.admit(Reading::Unreadable(Reason::InvalidJson)), Outcome::Rejected);
     assert_eq!(log.partition.clock(), Some(START + 10 * MINUTE));
@@ -134,7 +157,7 @@ fn a_duplicate_or_a_dead_letter_moves_no_clock() {
 fn memory_forgets_rows_and_texts_that_can_be_corrected_no_more() {
     let mut log = Log::new(Topic::Sales);
     for hour in 0..480 {
-        log.admit(Reading::Sale(sale(&format!("t{hour}"), START + hour * HOUR, 1)));
+        log.admit(read(sale(&format!("t{hour}"), START + hour * HOUR, 1)));
     }
     assert!(log.partition.remembered() <= 48 + 4, "{}", log.partition.remembered());
     let Memory::Sales(known) = &log.partition.memory else { panic!("not sales") };
@@ -159,7 +182,10 @@ fn an_inventory_row_is_the_one_updated_last_and_a_tombstone_starts_afresh() {
     log.admit(Reading::StockLevel(level("w", START, 4)));
     assert_eq!(log.facts.len(), 2, "the later offset wins a tie");
     log.admit(Reading::Tombstone(Some(b"p")));
-    assert_eq!(log.facts, [Fact::Stock(StockCandidate { level: level("w", START, 4), partition: 0, offset: 2 }, -1)]);
+    assert_eq!(
+        log.facts,
+        [Emitted::Stock(StockCandidate { level: level("w", START, 4), partition: 0, offset: 2 }, -1)]
+    );
     log.admit(Reading::StockLevel(level("w", START - HOUR, 7)));
     assert_eq!(log.facts.len(), 1, "a later record counts whatever its last_updated");
 }
@@ -168,7 +194,7 @@ fn an_inventory_row_is_the_one_updated_last_and_a_tombstone_starts_afresh() {
 fn a_restored_partition_decides_as_the_one_that_was_saved() {
     let mut log = Log::new(Topic::Sales);
     for hour in 0..100 {
-        log.admit(Reading::Sale(sale(&format!("t{hour}"), START + hour * HOUR, 1)));
+        log.admit(read(sale(&format!("t{hour}"), START + hour * HOUR, 1)));
     }
     log.admit(Reading::Tombstone(Some(b"t90")));
     let saved = log.partition.save();
@@ -176,13 +202,13 @@ fn a_restored_partition_decides_as_the_one_that_was_saved() {
     assert_eq!(restored.remembered(), log.partition.remembered());
     let mut again = Log { partition: restored, offset: log.offset, facts: Vec::new() };
     let readings = [
-        Reading::Sale(sale("t99", START + 99 * HOUR, 1)),
-        Reading::Sale(sale("t98", START + 98 * HOUR, 2)),
-        Reading::Sale(sale("t90", START + 90 * HOUR, 1)),
-        Reading::Sale(sale("t10", START + 10 * HOUR, 1)),
+        read(sale("t99", START + 99 * HOUR, 1)),
+        read(sale("t98", START + 98 * HOUR, 2)),
+        read(sale("t90", START + 90 * HOUR, 1)),
+        read(sale("t10", START + 10 * HOUR, 1)),
         Reading::Tombstone(Some(b"t97")),
-        Reading::Sale(sale("new", START + 200 * HOUR, 1)),
-        Reading::Sale(sale("t98", START + 160 * HOUR, 3)),
+        read(sale("new", START + 200 * HOUR, 1)),
+        read(sale("t98", START + 160 * HOUR, 3)),
     ];
     for reading in readings {
         assert_eq!(again.admit(reading.clone()), log.admit(reading));
@@ -197,9 +223,9 @@ fn restored_stock_rows_are_candidates_again() {
     log.admit(Reading::StockLevel(level("w", START, 10)));
     log.admit(Reading::StockLevel(level("v", START, 7)));
     log.admit(Reading::StockLevel(level("w", START + HOUR, 4)));
-    let mut facts = Vec::new();
-    let restored = Partition::restore(&log.partition.save(), SETTINGS, &mut |fact| facts.push(fact)).unwrap();
-    let candidate = |level, offset| Fact::Stock(StockCandidate { level, partition: 0, offset }, 1);
+    let mut facts: Vec<Emitted> = Vec::new();
+    let restored = Partition::restore(&log.partition.save(), SETTINGS, &mut |fact| facts.push(fact.into())).unwrap();
+    let candidate = |level, offset| Emitted::Stock(StockCandidate { level, partition: 0, offset }, 1);
     assert_eq!(facts, [candidate(level("v", START, 7), 1), candidate(level("w", START + HOUR, 4), 2)]);
     let mut again = Log { partition: restored, offset: 3, facts: Vec::new() };
     again.admit(Reading::StockLevel(level("w", START, 9)));
@@ -211,7 +237,7 @@ fn restored_stock_rows_are_candidates_again() {
 #[test]
 fn a_row_without_its_texts_is_not_restored() {
     let mut log = Log::new(Topic::Sales);
-    log.admit(Reading::Sale(sale("a", START, 1)));
+    log.admit(read(sale("a", START, 1)));
     let mut saved = log.partition.save();
     saved.memory.remove(0);
     assert!(Partition::restore(&saved, SETTINGS, &mut |_| {}).is_err());

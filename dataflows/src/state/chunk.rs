@@ -1,8 +1,10 @@
 //! Pieces of saved state: records of one kind, one after another, as bytes.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How many bytes make a chunk full.
 const FULL: usize = 256 << 10;
@@ -15,8 +17,56 @@ pub struct Chunk {
     /// How many records.
     pub records: u32,
     /// The records: in postcard's format, unless whose they are has one of its own.
-    #[serde(with = "serde_bytes")]
-    pub bytes: Vec<u8>,
+    pub bytes: SharedBytes,
+}
+
+/// Bytes that several may hold: who changes them while another one does gets a copy. So what is saved can be written while
+/// the state goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedBytes(Arc<Vec<u8>>);
+
+impl SharedBytes {
+    /// The bytes, of nobody else.
+    pub fn to_mut(&mut self) -> &mut Vec<u8> {
+        Arc::make_mut(&mut self.0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+}
+
+impl From<Vec<u8>> for SharedBytes {
+    fn from(bytes: Vec<u8>) -> SharedBytes {
+        SharedBytes(Arc::new(bytes))
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Serialize for SharedBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SharedBytes, D::Error> {
+        serde_bytes::ByteBuf::deserialize(deserializer).map(|bytes| bytes.into_vec().into())
+    }
 }
 
 impl fmt::Debug for Chunk {
@@ -49,35 +99,37 @@ impl std::error::Error for ChunkError {}
 
 /// Makes chunks out of records.
 pub struct ChunkWriter<'a> {
-    chunk: Chunk,
+    cut: String,
+    records: u32,
+    bytes: Vec<u8>,
     give: &'a mut dyn FnMut(Chunk),
 }
 
 impl<'a> ChunkWriter<'a> {
     /// For records of `cut`; chunks go to `give`.
     pub fn new(cut: &str, give: &'a mut dyn FnMut(Chunk)) -> ChunkWriter<'a> {
-        ChunkWriter { chunk: Chunk { cut: cut.to_owned(), records: 0, bytes: Vec::new() }, give }
+        ChunkWriter { cut: cut.to_owned(), records: 0, bytes: Vec::new(), give }
     }
 
     /// Adds a record.
     pub fn write(&mut self, record: &impl Serialize) {
-        let bytes = std::mem::take(&mut self.chunk.bytes);
-        self.chunk.bytes = postcard::to_extend(record, bytes).expect("numbers, texts and lists can be encoded");
-        self.chunk.records += 1;
-        if self.chunk.bytes.len() >= FULL {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes = postcard::to_extend(record, bytes).expect("numbers, texts and lists can be encoded");
+        self.records += 1;
+        if self.bytes.len() >= FULL {
             self.hand_over(Vec::with_capacity(FULL + (FULL >> 4)));
         }
     }
 
     fn hand_over(&mut self, next: Vec<u8>) {
-        let bytes = std::mem::replace(&mut self.chunk.bytes, next);
-        let records = std::mem::take(&mut self.chunk.records);
-        (self.give)(Chunk { cut: self.chunk.cut.clone(), records, bytes });
+        let bytes = std::mem::replace(&mut self.bytes, next).into();
+        let records = std::mem::take(&mut self.records);
+        (self.give)(Chunk { cut: self.cut.clone(), records, bytes });
     }
 
     /// Gives what is left.
     pub fn finish(mut self) {
-        if self.chunk.records > 0 {
+        if self.records > 0 {
             self.hand_over(Vec::new());
         }
     }
@@ -85,7 +137,7 @@ impl<'a> ChunkWriter<'a> {
 
 /// Gives the records of a chunk.
 pub fn read_chunk<T: for<'a> Deserialize<'a>>(chunk: &Chunk, give: &mut dyn FnMut(T)) -> Result<(), ChunkError> {
-    let mut bytes = chunk.bytes.as_slice();
+    let mut bytes = &*chunk.bytes;
     for _ in 0..chunk.records {
         let (record, rest) =
             postcard::take_from_bytes(bytes).map_err(|error| ChunkError::new(chunk, &error.to_string()))?;
@@ -126,10 +178,10 @@ mod tests {
         let read = |chunk: &Chunk| read_chunk::<(u64, String)>(chunk, &mut |_| {});
         assert!(read(&chunks[0]).is_ok());
         let mut short = chunks[0].clone();
-        short.bytes.pop();
+        short.bytes.to_mut().pop();
         assert!(read(&short).is_err());
         let mut long = chunks[0].clone();
-        long.bytes.push(0);
+        long.bytes.to_mut().push(0);
         assert!(read(&long).is_err());
     }
 }

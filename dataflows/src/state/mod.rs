@@ -29,7 +29,7 @@ use timely::scheduling::Activator;
 use crate::records::Millis;
 use crate::time::{DAY, Granularity, Tick};
 
-pub use self::chunk::{Chunk, ChunkError, ChunkWriter, read_chunk};
+pub use self::chunk::{Chunk, ChunkError, ChunkWriter, SharedBytes, read_chunk};
 
 use self::trace::{Entries, Session};
 

@@ -14,6 +14,7 @@ use differential_dataflow::operators::ThresholdTotal;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::KeySpine;
 
+use crate::inputs::UserHour;
 use crate::operators::combine;
 use crate::outputs::View;
 use crate::records::{Activity, Text};
@@ -21,18 +22,20 @@ use crate::state::State;
 use crate::time::{Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
 
+/// The user and the hour of an activity.
+pub fn user_hour(activity: &Activity<&str>) -> UserHour {
+    (Window::of(Granularity::Hour, activity.timestamp), activity.user_id.into())
+}
+
 /// What each user present in an hour or a day adds to the view's rows.
 pub fn active_users<'scope>(
-    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    hours: VecCollection<'scope, Tick, UserHour, Diff>,
     state: &mut State,
 ) -> Contributions<'scope, i64> {
-    let hours = combine(activities, "Combine: users by hour", |activity: Activity, difference, give| {
-        give((Window::of(Granularity::Hour, activity.timestamp), activity.user_id), difference);
-    });
     let name = "Active users: hours";
     let hours = state.keys(name, hours, Some(|(hour, _)| hour.end()), |hours| hours.arrange_by_self_named(name));
     let hours = distinct(hours);
-    let days = combine(hours.clone(), "Combine: users by day", |(window, user): (Window, Text), difference, give| {
+    let days = combine(hours.clone(), "Combine: users by day", |(window, user): UserHour, difference, give| {
         give((Window::of(Granularity::Day, window.start), user), difference);
     });
     let days = distinct(days.arrange_by_self_named("Active users: days"));
@@ -40,9 +43,9 @@ pub fn active_users<'scope>(
 }
 
 /// Users by their windows.
-type Users<'scope> = Arranged<'scope, TraceAgent<KeySpine<(Window, Text), Tick, Diff>>>;
+type Users<'scope> = Arranged<'scope, TraceAgent<KeySpine<UserHour, Tick, Diff>>>;
 
-fn distinct<'scope>(users: Users<'scope>) -> VecCollection<'scope, Tick, (Window, Text), Diff> {
+fn distinct<'scope>(users: Users<'scope>) -> VecCollection<'scope, Tick, UserHour, Diff> {
     users.threshold_total(|user, count: &Diff| {
         assert!(*count > 0, "{user:?} is active {count} times");
         1

@@ -16,6 +16,7 @@ use differential_dataflow::operators::{CountTotal, ThresholdTotal};
 use serde::{Deserialize, Serialize};
 
 use crate::arrangements::Arrangements;
+use crate::inputs::SeenByMinute;
 use crate::measures::LastHourMeasures;
 use crate::operators::{combine, with_default};
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
@@ -30,15 +31,11 @@ pub struct Seen {
     is_purchase: bool,
 }
 
-/// Activities by their minute.
-pub fn seen_by_minute<'scope>(
-    activities: VecCollection<'scope, Tick, Activity, Diff>,
-) -> VecCollection<'scope, Tick, (Window, Seen), Diff> {
-    combine(activities, "Combine: seen by minute", |activity: Activity, difference, give| {
-        let window = Window::of(Granularity::Minute, activity.timestamp);
-        let Activity { user_id, session_id, activity_type, .. } = activity;
-        give((window, Seen { session_id, user_id, is_purchase: activity_type == "purchase" }), difference);
-    })
+/// What matters of an activity, by its minute.
+pub fn seen_by_minute(activity: &Activity<&str>) -> SeenByMinute {
+    let (session_id, user_id) = (activity.session_id.into(), activity.user_id.into());
+    let seen = Seen { session_id, user_id, is_purchase: activity.activity_type == "purchase" };
+    (Window::of(Granularity::Minute, activity.timestamp), seen)
 }
 
 /// The metric's row.

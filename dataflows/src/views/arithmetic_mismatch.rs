@@ -19,7 +19,7 @@ use crate::time::{Diff, Tick};
 const TOLERANCE: i128 = Money::SCALE as i128 / 100;
 
 /// Whether a sale's total is not what was bought times its price.
-pub fn is_mismatch(sale: &Sale) -> bool {
+pub fn is_mismatch<T>(sale: &Sale<T>) -> bool {
     let product = i128::from(sale.quantity) * i128::from(sale.unit_price.0);
     (i128::from(sale.total_amount.0) - product).abs() > TOLERANCE
 }

@@ -26,11 +26,11 @@ use smallvec::SmallVec;
 
 use crate::cells::ProductCells;
 use crate::clock::SettledBefore;
+use crate::inputs::BuyersSales;
 use crate::measures::CustomerMeasures;
 use crate::operators::{Follower, combine, follow};
 use crate::outputs::{RollupKey, View};
-use crate::records::{Millis, Text};
-use crate::sales_pass::BuyersSales;
+use crate::records::{Millis, Sale, Text};
 use crate::state::State;
 use crate::time::{DAY, Diff, Granularity, Tick, Window};
 use crate::views::{Contributions, rollup};
@@ -46,6 +46,14 @@ pub struct BuyersSale {
     pub partition: i32,
     /// Its total, in 1/10,000.
     pub total_amount: i64,
+}
+
+impl BuyersSale {
+    /// A sale that a partition gave.
+    pub fn of(sale: &Sale<&str>, partition: i32) -> BuyersSale {
+        let (transaction_id, total_amount) = (sale.transaction_id.into(), sale.total_amount.0);
+        BuyersSale { timestamp: sale.timestamp, transaction_id, partition, total_amount }
+    }
 }
 
 /// What each day's sales, buyers and first sales add to the view's rows.

@@ -14,33 +14,32 @@
 //! The join is a sum: either side adds its part to the same row. State: one entry per row in `interest_rollups`.
 //! Bound: days x products, until they are final and a day old.
 
-use differential_dataflow::VecCollection;
-use differential_dataflow::difference::Multiply;
-
 use crate::cells::{ProductCell, ProductCells};
 use crate::measures::{InterestMeasures, SalesMeasures};
 use crate::operators::combine;
-use crate::outputs::View;
+use crate::outputs::{RollupKey, View};
 use crate::records::Activity;
-use crate::time::{Diff, Granularity, Tick, Window};
+use crate::time::{Granularity, Window};
 use crate::views::{Contributions, rollup};
 
-/// What each activity and each day's sales of a product add to the view's rows.
+/// What an activity adds to the view's rows.
+pub fn interest_of(activity: &Activity<&str>) -> Option<(RollupKey, InterestMeasures)> {
+    let product = activity.product_id?;
+    let nothing = InterestMeasures::default();
+    let measures = match activity.activity_type {
+        "page_view" => InterestMeasures { rows: 1, views: 1, ..nothing },
+        "purchase" => InterestMeasures { rows: 1, purchases: 1, ..nothing },
+        _ => return None,
+    };
+    let window = Window::of(Granularity::Day, activity.timestamp);
+    Some((rollup(View::ProductInterest, window, product.into()), measures))
+}
+
+/// What activities and each day's sales of a product add to the view's rows.
 pub fn product_interest<'scope>(
-    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    seen: Contributions<'scope, InterestMeasures>,
     product_days: ProductCells<'scope>,
 ) -> Contributions<'scope, InterestMeasures> {
-    let seen = combine(activities, "Combine: products seen", |activity: Activity, difference: Diff, give| {
-        let Some(product) = activity.product_id else { return };
-        let nothing = InterestMeasures::default();
-        let measures = match activity.activity_type.as_str() {
-            "page_view" => InterestMeasures { rows: 1, views: 1, ..nothing },
-            "purchase" => InterestMeasures { rows: 1, purchases: 1, ..nothing },
-            _ => return,
-        };
-        let window = Window::of(Granularity::Day, activity.timestamp);
-        give(rollup(View::ProductInterest, window, product), measures.multiply(&difference));
-    });
     let sold = combine(
         product_days,
         "Combine: products sold",

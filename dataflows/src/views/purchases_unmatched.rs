@@ -15,12 +15,12 @@ use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::inputs::Dealings;
 use crate::intern::{Interner, Symbol};
 use crate::measures::UnmatchedMeasures;
 use crate::operators::{Follower, follow, with_default};
 use crate::outputs::{Metric, RowBody, RowKey, Rows};
-use crate::records::{Activity, Millis, Text};
-use crate::sales_pass::Dealings;
+use crate::records::{Activity, Millis, Sale, Text};
 use crate::state::State;
 use crate::time::{Diff, LiveRange, MINUTE, Tick};
 
@@ -51,19 +51,28 @@ pub struct Dealing {
     pub side: Side,
 }
 
+/// A sale as it can be matched.
+pub fn deal_of_sale(sale: &Sale<&str>) -> Dealing {
+    let (user_id, product_id, amount) = (sale.user_id.into(), sale.product_id.into(), sale.total_amount.0);
+    Dealing { user_id, product_id, amount, timestamp: sale.timestamp, side: Side::Sale }
+}
+
+/// An activity as it can be matched, if it is a purchase that can be.
+pub fn deal_of_purchase(activity: &Activity<&str>) -> Option<Dealing> {
+    let (product_id, amount) = (activity.product_id?, activity.amount?.0);
+    (activity.activity_type == "purchase").then(|| {
+        let (user_id, product_id) = (activity.user_id.into(), product_id.into());
+        Dealing { user_id, product_id, amount, timestamp: activity.timestamp, side: Side::Purchase }
+    })
+}
+
 /// The metric's row.
 pub fn purchases_unmatched<'scope>(
-    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    purchases: Dealings<'scope>,
     sales: Dealings<'scope>,
     as_of_hour: VecCollection<'scope, Tick, Millis, Diff>,
     state: &mut State,
 ) -> Rows<'scope> {
-    let purchases = activities.flat_map(|activity| {
-        let Activity { user_id, activity_type, timestamp, product_id, amount, .. } = activity;
-        let (product_id, amount) = (product_id?, amount?.0);
-        let side = Side::Purchase;
-        (activity_type == "purchase").then_some(Dealing { user_id, product_id, amount, timestamp, side })
-    });
     let row = |measures| (RowKey::Metric(Metric::PurchasesUnmatched), RowBody::Unmatched(measures));
     let deals = Deals::default();
     let sums = follow(purchases.concat(sales), as_of_hour, "Purchases unmatched: deals", deals, Some(&mut *state));
@@ -125,7 +134,7 @@ impl Deals {
 
     fn remove(&mut self, dealing: &Dealing, touched: &mut Touched, sums: &mut UnmatchedMeasures) {
         let held = "what is taken back and live is held";
-        let symbol = |text| self.texts.find(text).expect(held);
+        let symbol = |text: &Text| self.texts.find(text).expect(held);
         let (user_id, product_id) = (symbol(&dealing.user_id), symbol(&dealing.product_id));
         let deal = Deal { user_id, product_id, amount: dealing.amount };
         let Entry::Occupied(mut entry) = self.deals.entry(deal) else { panic!("{held}") };

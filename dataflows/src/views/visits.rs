@@ -15,6 +15,7 @@ use differential_dataflow::difference::Multiply;
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 use serde::{Deserialize, Serialize};
 
+use crate::inputs::MomentOfVisit;
 use crate::measures::VisitMeasures;
 use crate::operators::combine;
 use crate::outputs::View;
@@ -25,7 +26,7 @@ use crate::views::{Contributions, rollup};
 
 /// What of an event matters to its session, the earliest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Moment {
+pub struct Moment {
     timestamp: Millis,
     kind: Kind,
 }
@@ -38,16 +39,16 @@ enum Kind {
     Other,
 }
 
-impl Moment {
-    fn of(activity: &Activity) -> Moment {
-        let kind = match (activity.activity_type.as_str(), &activity.product_id) {
-            ("page_view", None) => Kind::PageView,
-            ("page_view", Some(_)) => Kind::ProductView,
-            ("purchase", _) => Kind::Purchase,
-            _ => Kind::Other,
-        };
-        Moment { timestamp: activity.timestamp, kind }
-    }
+/// An activity as it matters to its session.
+pub fn moment_of(activity: &Activity<&str>) -> MomentOfVisit {
+    let kind = match (activity.activity_type, activity.product_id) {
+        ("page_view", None) => Kind::PageView,
+        ("page_view", Some(_)) => Kind::ProductView,
+        ("purchase", _) => Kind::Purchase,
+        _ => Kind::Other,
+    };
+    let session = (Granularity::Day.start(activity.timestamp), activity.session_id.into());
+    (session, Moment { timestamp: activity.timestamp, kind })
 }
 
 /// A session of a day.
@@ -91,14 +92,9 @@ impl Visit {
 
 /// Every session of every day.
 pub fn visits<'scope>(
-    activities: VecCollection<'scope, Tick, Activity, Diff>,
+    moments: VecCollection<'scope, Tick, MomentOfVisit, Diff>,
     state: &mut State,
 ) -> VecCollection<'scope, Tick, Visit, Diff> {
-    let moments = combine(activities, "Combine: moments", |activity: Activity, difference, give| {
-        let day = Granularity::Day.start(activity.timestamp);
-        let moment = Moment::of(&activity);
-        give(((day, activity.session_id), moment), difference);
-    });
     let end: fn(&(Millis, Text)) -> Millis = |(day, _)| day + DAY;
     let moments =
         state.values("Visits: moments", moments, Some(end), |moments| moments.arrange_by_key_named("Visits: moments"));

@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use differential_dataflow::input::InputSession;
 use tillflow_dataflows::admission::{AdmissionSettings, Decision, Fact, Partition, Reading, SavedPartition};
-use tillflow_dataflows::assembly::{Settings, assemble};
-use tillflow_dataflows::inputs::{Inputs, PartitionClock, PlacedSale, StockCandidate};
+use tillflow_dataflows::assembly::{Settings, assemble, parts};
+use tillflow_dataflows::feed::Feed;
+use tillflow_dataflows::inputs::PartitionClock;
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::oracle::admission::{Given, Record};
 use tillflow_dataflows::outputs::Row;
-use tillflow_dataflows::records::{Activity, Millis, Topic};
+use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::state::{Chunk, State};
 use tillflow_dataflows::time::{Diff, Tick};
 use timely::dataflow::channels::pact::Pipeline;
@@ -110,54 +110,12 @@ pub struct Outcome {
     pub saved: Saved,
 }
 
-/// One worker's inputs.
-pub struct Sessions {
-    sales: InputSession<Tick, PlacedSale, Diff>,
-    activities: InputSession<Tick, Activity, Diff>,
-    stock: InputSession<Tick, StockCandidate, Diff>,
-    clocks: InputSession<Tick, PartitionClock, Diff>,
-    quality: InputSession<Tick, (), QualityMeasures>,
-}
-
-impl Sessions {
-    pub fn new() -> Sessions {
-        Sessions {
-            sales: InputSession::new(),
-            activities: InputSession::new(),
-            stock: InputSession::new(),
-            clocks: InputSession::new(),
-            quality: InputSession::new(),
-        }
-    }
-
-    pub fn advance_to(&mut self, tick: Tick) {
-        self.sales.advance_to(tick);
-        self.activities.advance_to(tick);
-        self.stock.advance_to(tick);
-        self.clocks.advance_to(tick);
-        self.quality.advance_to(tick);
-        self.flush();
-    }
-
-    /// Ends `tick` for everything but sales, with a sale in it: what a worker looks like that others wait for.
-    pub fn hold_sales_back(&mut self, partition: &mut Owned, at: Millis, tick: Tick) {
-        self.advance_to(tick);
-        partition.take(&samples::record(Given::Sale(samples::sale("held back", at)), i64::MAX), self);
-        partition.tell_clock(self);
-        self.activities.advance_to(tick + 1);
-        self.stock.advance_to(tick + 1);
-        self.clocks.advance_to(tick + 1);
-        self.quality.advance_to(tick + 1);
-        self.flush();
-    }
-
-    pub fn flush(&mut self) {
-        self.sales.flush();
-        self.activities.flush();
-        self.stock.flush();
-        self.clocks.flush();
-        self.quality.flush();
-    }
+/// Ends `tick` for everything but sales, with a sale in it: what a worker looks like that others wait for.
+pub fn hold_sales_back(feed: &mut Feed, partition: &mut Owned, at: Millis, tick: Tick) {
+    feed.advance_to(tick);
+    partition.take(&samples::record(Given::Sale(samples::sale("held back", at)), i64::MAX), feed);
+    partition.tell_clock(feed);
+    feed.hold_sales_back(tick + 1);
 }
 
 /// A partition as its owner sees it.
@@ -180,42 +138,36 @@ impl Owned {
     }
 
     /// One that goes on where another was saved.
-    pub fn restore(saved: &SavedPartition, settings: AdmissionSettings, sessions: &mut Sessions) -> Owned {
-        let emit = &mut |fact| match fact {
-            Fact::Stock(candidate, change) => sessions.stock.update(candidate, change),
+    pub fn restore(saved: &SavedPartition, settings: AdmissionSettings, feed: &mut Feed) -> Owned {
+        let emit = &mut |fact: Fact<'_>| match fact {
+            Fact::Stock(..) => feed.take(fact),
             other => panic!("{other:?} is in the graph already"),
         };
         let admission = Partition::restore(saved, settings, emit).expect("what was saved is restored");
         let mut owned = Owned { id: (saved.topic, saved.number), admission, told: None };
-        owned.tell_clock(sessions);
+        owned.tell_clock(feed);
         owned
     }
 
-    pub fn take(&mut self, record: &Record, sessions: &mut Sessions) -> Decision {
+    pub fn take(&mut self, record: &Record, feed: &mut Feed) -> Decision {
         let reading = match &record.given {
-            Given::Sale(sale) => Reading::Sale(sale.clone()),
-            Given::Activity(activity) => Reading::Activity(activity.clone()),
+            Given::Sale(sale) => sale.into(),
+            Given::Activity(activity) => activity.into(),
             Given::StockLevel(level) => Reading::StockLevel(level.clone()),
             Given::Tombstone(key) => Reading::Tombstone(key.as_deref()),
             Given::Unreadable(reason) => Reading::Unreadable(*reason),
         };
-        let decision = self.admission.admit(reading, record.offset, record.kafka_timestamp, &mut |fact| match fact {
-            Fact::Sale(sale, change) => sessions.sales.update(sale, change),
-            Fact::Activity(activity) => sessions.activities.update(activity, 1),
-            Fact::Stock(candidate, change) => sessions.stock.update(candidate, change),
-        });
-        sessions.quality.update((), QualityMeasures::of(decision.outcome, decision.reason));
+        let decision =
+            self.admission.admit(reading, record.offset, record.kafka_timestamp, &mut |fact| feed.take(fact));
+        feed.count(QualityMeasures::of(decision.outcome, decision.reason));
         decision
     }
 
     /// At the end of a tick in which it gave records.
-    pub fn tell_clock(&mut self, sessions: &mut Sessions) {
+    pub fn tell_clock(&mut self, feed: &mut Feed) {
         let now = (self.id, self.admission.clock());
         if self.told != Some(now) {
-            if let Some(old) = self.told.replace(now) {
-                sessions.clocks.update(old, -1);
-            }
-            sessions.clocks.update(now, 1);
+            feed.move_clock(self.told.replace(now), now);
         }
     }
 }
@@ -225,7 +177,7 @@ impl Owned {
 /// Each must leave before its tick is over: that is when an engine commits. Returns the first tick that is not over.
 pub fn build(
     worker: &mut Worker,
-    sessions: &mut Sessions,
+    feed: &mut Feed,
     settings: &Settings,
     state: &mut State,
     mut give: impl FnMut(Row, Tick, Diff) + 'static,
@@ -233,14 +185,7 @@ pub fn build(
     let first_open = Rc::new(Cell::new(Some(0)));
     let told = Rc::clone(&first_open);
     worker.dataflow::<Tick, _, _>(|scope| {
-        let inputs = Inputs {
-            sales: sessions.sales.to_collection(scope),
-            activities: sessions.activities.to_collection(scope),
-            stock: sessions.stock.to_collection(scope),
-            clocks: sessions.clocks.to_collection(scope),
-            quality: sessions.quality.to_collection(scope),
-        };
-        let rows = assemble(inputs, settings, state);
+        let rows = assemble(feed.inputs(scope), settings, state);
         let mut open = Antichain::from_elem(0);
         rows.inner.sink(Pipeline, "Capture", move |(input, frontier)| {
             input.for_each(|_capability, data| {
@@ -310,10 +255,10 @@ pub fn run_cut(plan: &Plan, pace: &Pace, cut: &Cut) -> Outcome {
 }
 
 fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &AtomicBool) -> Outcome {
-    let mut sessions = Sessions::new();
+    let mut feed = Feed::new(parts(&plan.graph));
     let mut state = State::new();
     let (sender, receiver) = std::sync::mpsc::channel();
-    let first_open = build(worker, &mut sessions, &plan.graph, &mut state, move |row, tick, change| {
+    let first_open = build(worker, &mut feed, &plan.graph, &mut state, move |row, tick, change| {
         sender.send((row, tick, change)).expect("the receiver outlives the graph");
     });
     let ahead = pace.ahead[worker.index() % pace.ahead.len()];
@@ -327,7 +272,7 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
             state.restore(chunk).expect("the same graph");
         }
         for (index, partition) in from.partitions.iter().filter(|(index, _)| is_mine(index)) {
-            owned.insert(*index, Owned::restore(partition, plan.settings, &mut sessions));
+            owned.insert(*index, Owned::restore(partition, plan.settings, &mut feed));
         }
     }
 
@@ -343,7 +288,7 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
     for (turn, records) in mine.chunk_by(|a, b| a.tick == b.tick).enumerate() {
         assert!(!failed.load(Ordering::Relaxed), "another worker failed");
         hold(Some(records[0].tick), &owned, &mut state);
-        sessions.advance_to(records[0].tick);
+        feed.advance_to(records[0].tick);
         state.advance_to(records[0].tick);
         if turn % ahead.max(1) == 0 {
             worker.step();
@@ -360,14 +305,17 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
                 let late_before = cut.expiry.late_before.get(&timed.partition);
                 Owned::new(plan.partitions[timed.partition], plan.settings).begin_at(late_before)
             });
-            let decision = partition.take(&timed.record, &mut sessions);
+            let decision = partition.take(&timed.record, &mut feed);
             decisions.entry(timed.partition).or_default().push(decision);
         }
-        owned.values_mut().for_each(|partition| partition.tell_clock(&mut sessions));
+        owned.values_mut().for_each(|partition| {
+            partition.tell_clock(&mut feed);
+            partition.admission.recycle();
+        });
     }
     hold(None, &owned, &mut state);
     if let Some(at) = cut.at {
-        sessions.advance_to(Tick::MAX);
+        feed.advance_to(Tick::MAX);
         state.advance_to(Tick::MAX);
         let start = Instant::now();
         while first_open.get().is_some_and(|open| open <= at) {
@@ -381,8 +329,7 @@ fn work(worker: &mut Worker, plan: &Plan, pace: &Pace, cut: &Cut, failed: &Atomi
         }
         state.release();
     }
-    sessions.flush();
-    drop((sessions, state));
+    drop((feed, state));
     finish(worker, failed);
     Outcome { updates: receiver.try_iter().collect(), decisions, saved }
 }

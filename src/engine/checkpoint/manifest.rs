@@ -6,7 +6,7 @@ use tillflow_dataflows::records::{Millis, Topic};
 use crate::store::Offsets;
 
 /// The version of the layout of manifests and shards, and of what chunks hold. Raised whenever one of them changes.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// A whole checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

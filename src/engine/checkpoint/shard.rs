@@ -29,7 +29,8 @@ impl Shard {
     /// As it is written: itself with chunks of no bytes, the lengths of these, and then the bytes of one chunk after
     /// another, which are not copied for it.
     pub(super) fn encode(mut self) -> Vec<Bytes> {
-        let bodies: Vec<Bytes> = self.all_chunks().map(|chunk| Bytes::from(std::mem::take(&mut chunk.bytes))).collect();
+        let bodies: Vec<Bytes> =
+            self.all_chunks().map(|chunk| Bytes::from_owner(std::mem::take(&mut chunk.bytes))).collect();
         let lengths: Vec<usize> = bodies.iter().map(Bytes::len).collect();
         let head = postcard::to_allocvec(&(&self, lengths)).expect("numbers, texts and lists can be encoded");
         std::iter::once(Bytes::from(head)).chain(bodies).collect()
@@ -44,7 +45,7 @@ impl Shard {
         }
         for (chunk, length) in shard.all_chunks().zip(lengths) {
             let (body, rest) = bodies.split_at_checked(length).ok_or("it is cut short")?;
-            chunk.bytes = body.to_vec();
+            chunk.bytes = body.to_vec().into();
             bodies = rest;
         }
         if bodies.is_empty() { Ok(shard) } else { Err(String::from("there is more than a shard")) }
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     fn chunk(cut: &str, bytes: &[u8]) -> Chunk {
-        Chunk { cut: cut.into(), records: 3, bytes: bytes.to_vec() }
+        Chunk { cut: cut.into(), records: 3, bytes: bytes.to_vec().into() }
     }
 
     fn shard() -> Shard {
