@@ -10,7 +10,7 @@ fn correct_values() {
     assert_eq!(decode(Topic::Inventory, STOCK_LEVEL_TEXT.as_bytes()), Ok(Record::StockLevel(stock_level())));
     assert_eq!(Record::Sale(sale()).event_time(), 1_705_314_600_000);
     assert_eq!(Record::Activity(activity()).event_time(), 1_705_314_600_125);
-    assert_eq!(Record::StockLevel(stock_level()).event_time(), 1_705_314_600_000);
+    assert_eq!(Record::<Text>::StockLevel(stock_level()).event_time(), 1_705_314_600_000);
 }
 
 #[test]
