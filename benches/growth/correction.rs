@@ -45,7 +45,7 @@ fn measure(sales: usize) -> f64 {
                 facts += 1;
                 sessions.give(fact);
             };
-            partition.admit(Reading::Sale(sale), offset, None, &mut give);
+            partition.admit(Reading::from(&sale), offset, None, &mut give);
             offset += 1;
             facts
         };

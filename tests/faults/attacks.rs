@@ -16,7 +16,10 @@ use crate::world::{Log, Store};
 /// What stays open while the pipeline is looked at.
 type Open = Vec<TcpStream>;
 
-const ATTACKS: [(&str, fn(SocketAddr) -> Open); 7] = [
+/// What it is, and what it does to the page at an address.
+type Attack = (&'static str, fn(SocketAddr) -> Open);
+
+const ATTACKS: [Attack; 7] = [
     ("versions that nobody speaks", |page| {
         (0..50).for_each(|_| drop(send(page, b"GET / HTTP/2.0\r\n\r\n")));
         Open::new()

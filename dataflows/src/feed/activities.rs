@@ -47,11 +47,11 @@ impl ActivityFeed {
 
     pub(super) fn inputs<'scope>(&mut self, scope: Scope<'scope, Tick>) -> ActivityInputs<'scope> {
         ActivityInputs {
-            cells: self.cells.to_collection(scope),
-            users: self.users.to_collection(scope),
+            cells: self.cells.collection(scope),
+            users: self.users.collection(scope),
             moments: self.moments.to_collection(scope),
-            seen: self.seen.to_collection(scope),
-            interest: self.interest.to_collection(scope),
+            seen: self.seen.collection(scope),
+            interest: self.interest.collection(scope),
             dealings: self.dealings.to_collection(scope),
             records: self.records.to_collection(scope),
         }

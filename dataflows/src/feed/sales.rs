@@ -47,8 +47,8 @@ impl SalesFeed {
 
     pub(super) fn inputs<'scope>(&mut self, scope: Scope<'scope, Tick>) -> SalesInputs<'scope> {
         SalesInputs {
-            cells: self.cells.to_collection(scope),
-            products: self.products.to_collection(scope),
+            cells: self.cells.collection(scope),
+            products: self.products.collection(scope),
             mismatches: self.mismatches.to_collection(scope),
             buyers_sales: self.buyers_sales.to_collection(scope),
             dealings: self.dealings.to_collection(scope),

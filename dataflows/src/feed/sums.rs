@@ -38,7 +38,7 @@ impl<C: Data + Hash, M: Semigroup + 'static> Sums<C, M> {
         Sums { sums: HashMap::new(), session: InputSession::new() }
     }
 
-    pub(super) fn to_collection<'scope>(&mut self, scope: Scope<'scope, Tick>) -> VecCollection<'scope, Tick, C, M> {
+    pub(super) fn collection<'scope>(&mut self, scope: Scope<'scope, Tick>) -> VecCollection<'scope, Tick, C, M> {
         self.session.to_collection(scope)
     }
 
@@ -89,7 +89,7 @@ impl<K: Hash + Eq, C: Data, M: Semigroup + 'static> NamedSums<K, C, M> {
         NamedSums { places: HashMap::new(), cells: Vec::new(), session: InputSession::new() }
     }
 
-    pub(super) fn to_collection<'scope>(&mut self, scope: Scope<'scope, Tick>) -> VecCollection<'scope, Tick, C, M> {
+    pub(super) fn collection<'scope>(&mut self, scope: Scope<'scope, Tick>) -> VecCollection<'scope, Tick, C, M> {
         self.session.to_collection(scope)
     }
 
