@@ -31,8 +31,9 @@ fn the_end_says_which_operators_took_longest_and_what_they_hold() {
             .filter_map(|line| line.contains('%').then(|| line.split_whitespace().next()?.parse().ok())?)
             .collect();
         assert!(seconds.len() > 10 && seconds.is_sorted_by(|a, b| a >= b) && seconds[0] > 0.0, "{said}");
-        let held = lines.find_map(|line| line.strip_suffix("  Sales rollups")).expect(&said);
+        // The one that holds the most takes its time, whatever the machine does.
+        let held = lines.find_map(|line| line.strip_suffix("  Live activity")).expect(&said);
         let records: u64 = held.split_whitespace().last().expect("a number").parse().expect(&said);
-        assert!(records > 0, "{said}");
+        assert!(records > 1_000, "{said}");
     }
 }
