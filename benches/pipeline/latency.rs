@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use rdkafka::producer::Producer as _;
 use tillflow_dataflows::records::{Millis, Topic};
 
 use crate::broker::{Topics, producer, send};
@@ -12,6 +13,8 @@ use crate::support::sales::{PARTITIONS, Sales};
 
 /// How long the first records are not counted: the program starts.
 const WARM_UP: Duration = Duration::from_secs(3);
+/// How long the last records may take to be sent.
+const SENT_WITHIN: Duration = Duration::from_secs(10);
 /// How often the store is asked.
 const LOOK: Duration = Duration::from_millis(1);
 /// How often records are sent, so many at once that the rate is kept.
@@ -65,7 +68,8 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Ve
             }
             std::thread::sleep(SENT_EVERY);
         }
-        drop(producer);
+        // What is still in its queue would go with it.
+        producer.flush(SENT_WITHIN).expect("everything is sent");
     });
     let begun = Instant::now();
     let mut waiting: [(i64, VecDeque<Millis>); PARTITIONS] = Default::default();

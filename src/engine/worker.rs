@@ -32,11 +32,11 @@ use crate::status::{PartitionStatus, Problem, Status};
 /// Records read between two looks at the graph, at most.
 const SLICE: usize = 4096;
 
-/// Bytes of values between two looks at the graph: with more the next slice has fewer records, with a quarter of it
+/// Bytes of keys and values between two looks at the graph: with more the next slice has fewer records, with a quarter of it
 /// more, beginning with few.
 const SLICE_BYTES: usize = 8 << 20;
 
-/// Bytes of values after which a tick is closed early.
+/// Bytes of keys and values after which a tick is closed early.
 const TICK_BYTES: usize = 64 << 20;
 
 /// Ticks that may be in the graph before a worker stops reading.
@@ -659,7 +659,7 @@ impl Reading {
             let until = if rebuilding { self.partitions[index].committed } else { i64::MAX };
             let (ingest, feed) = (&mut self.ingest, &mut self.feed);
             total += self.reader.poll(index, share.max(1), until, &mut |record| {
-                bytes += record.value.map_or(0, <[u8]>::len);
+                bytes += [record.key, record.value].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
                 let skipped = record.offset % 10 == 9
                     && (crate::fault::mutant("a_record_is_dropped")
                         || (rebuilding && crate::fault::mutant("rebuild_drops_a_record")));
