@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests:            ./test.sh           (the fault matrix in its short form is about half of it)
+# All tests:            ./test.sh           (the fault matrix in its short form is about half of it;
+#                                           TILLFLOW_TEST_ROWS=core ./test.sh takes its fast and telling rows only)
 # The Rust tests only:  ./test.sh NAME...    (filters and options of the test programs, as after `cargo test --`)
 # The fault matrix:     ./test.sh faults [--long] [NAME...]
 #                       the short form takes about 20 minutes, the long one many hours and writes docs/faults.md
@@ -163,6 +164,31 @@ short_fault_matrix() {
     return "$status"
 }
 
+# What a merge needs: the rows that are fast and tell much, of each kind one or two. All of them would take it an hour.
+CORE_ROWS=(
+    # Killed at random and at every step, one process and two; panics; signals.
+    f01_killed_at_random_sqlite_2 f01_killed_at_random_mongodb_2 f02_no_point f02_every_point_sqlite
+    f03_killed_while_recovering_sqlite f05_process_of_a_cluster_killed_sqlite f07_ f08_signals_sqlite
+    # Answers lost, records gone, topics made anew, what another version left, attacks on the page.
+    f14_ f24_ f25_ f32_another_version_sqlite s01_
+    # That a broken protocol would be noticed.
+    mutants_of_the_commit
+)
+# Of the protocol's simulation, as many seeds as take about a minute.
+CORE_SEEDS=3000
+
+core_fault_matrix() {
+    local status=0
+    fault_matrix "${CORE_ROWS[@]}" || status=1
+    TILLFLOW_FAULTS_TIMES=$CORE_SEEDS fault_matrix f36_ || status=1
+    return "$status"
+}
+
+case "${TILLFLOW_TEST_ROWS:-all}" in
+    all | core) ;;
+    *) die "TILLFLOW_TEST_ROWS=$TILLFLOW_TEST_ROWS: all or core" ;;
+esac
+
 faults=
 if [ "${1:-}" = faults ]; then
     faults=short
@@ -208,7 +234,11 @@ elif [ $# -eq 0 ]; then
     step "the oracle's own tests" "$TILLFLOW_TEST_PYTHON" -m unittest discover -s tests/oracle
     step "Rust tests" cargo test --release --workspace --all-features --no-fail-fast
     start_services_afresh
-    step "fault matrix, short form" short_fault_matrix
+    if [ "${TILLFLOW_TEST_ROWS:-all}" = core ]; then
+        step "fault matrix, core rows" core_fault_matrix
+    else
+        step "fault matrix, short form" short_fault_matrix
+    fi
     step "page test" node tests/page/run.mjs
 else
     step "Rust tests that match: $*" cargo test --release --workspace --all-features --no-fail-fast -- "$@"
