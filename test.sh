@@ -108,6 +108,12 @@ claim_folder() {
     printf '%s\n' "$$" >"$run/owner"
 }
 
+start_own_services() {
+    scripts/services.sh start "$run"
+    # shellcheck source=/dev/null
+    . "$run/env"
+}
+
 start_services() {
     if [ -n "${KAFKA_BOOTSTRAP_SERVERS:-}" ] && [ -n "${MONGO_URI:-}" ]; then
         say "using the servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name"
@@ -119,9 +125,7 @@ start_services() {
         own_services=yes
         # Their data end with them: tests leave their databases behind.
         export TILLFLOW_TEST_SERVICES_END=yes
-        scripts/services.sh start "$run"
-        # shellcheck source=/dev/null
-        . "$run/env"
+        start_own_services
     fi
     export KAFKA_BOOTSTRAP_SERVERS MONGO_URI
 }
@@ -132,9 +136,7 @@ start_services_afresh() {
     [ -n "$own_services" ] || return 0
     scripts/services.sh stop "$run"
     find "$run" -mindepth 1 ! -name owner -delete
-    scripts/services.sh start "$run"
-    # shellcheck source=/dev/null
-    . "$run/env"
+    start_own_services
 }
 
 # The rows of the fault matrix, one after another; the arguments choose among them.

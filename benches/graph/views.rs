@@ -1,4 +1,5 @@
-//! Each view alone, and all of them, with admission before them, over what `tillflow generate` sends: 70 % activity, 25 % sales, 5 % inventory.
+//! Each view alone, and all of them, with admission before them, over what `tillflow generate` sends: 70 % activity,
+//! 25 % sales, 5 % inventory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -106,8 +106,8 @@ pub fn parts(settings: &Settings) -> Parts {
 
 /// Builds every view over `inputs` and returns all their rows.
 ///
-/// Each worker calls it once, in the same scope, with the same settings, over the inputs of a feed of [`parts`]. `state` gets the cuts; where it is dropped, they
-/// take no more part.
+/// Each worker calls it once, in the same scope, with the same settings, over the inputs of a feed of [`parts`]. `state`
+/// gets the cuts; where it is dropped, they take no more part.
 pub fn assemble<'scope>(inputs: Inputs<'scope>, settings: &Settings, state: &mut State) -> Rows<'scope> {
     let Inputs { sales, activities, stock: candidates, clocks, quality } = inputs;
     let SalesInputs { cells, products, mismatches, buyers_sales, dealings, records: sales } = sales;

@@ -32,7 +32,7 @@ pub struct AdmissionSettings {
 }
 
 /// A change to the collections of facts, with the record's own texts: what is kept of it makes its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Fact<'a> {
     /// A sale comes into force (1), or goes out of it (-1).
     Sale(PlacedSale<'a>, Diff),
@@ -53,17 +53,8 @@ pub struct PlacedSale<'a> {
     pub(crate) symbols: Symbols,
 }
 
-/// The same texts may have other symbols later on.
-impl PartialEq for PlacedSale<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.sale, self.partition) == (other.sale, other.partition)
-    }
-}
-
-impl Eq for PlacedSale<'_> {}
-
 /// What a partition calls the texts of a sale that it has many of. Until [`Partition::recycle`] a symbol stands for one text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Symbols {
     pub(crate) product_id: Symbol,
     pub(crate) payment_method: Symbol,
