@@ -6,6 +6,7 @@ use std::time::Duration;
 use tillflow_dataflows::admission::Fact;
 use tillflow_dataflows::assembly::{Settings, assemble, parts};
 use tillflow_dataflows::feed::Feed;
+use tillflow_dataflows::inputs::PartitionClock;
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::state::State;
@@ -18,7 +19,7 @@ pub struct Sessions {
     feed: Feed,
     pub state: State,
     probe: ProbeHandle<Tick>,
-    told: Vec<((Topic, i32), Option<Millis>)>,
+    told: Vec<PartitionClock>,
     pub tick: Tick,
 }
 
@@ -49,8 +50,8 @@ impl Sessions {
 
     /// Tells how far a partition's clock is.
     pub fn tell(&mut self, place: (Topic, i32), clock: Option<Millis>) {
-        let now = (place, clock);
-        let told = self.told.iter_mut().find(|told| told.0 == place);
+        let now = PartitionClock::new(place, clock);
+        let told = self.told.iter_mut().find(|told| told.place == place);
         let from = told.map(|told| std::mem::replace(told, now));
         if from.is_none() {
             self.told.push(now);

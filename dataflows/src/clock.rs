@@ -12,7 +12,7 @@ pub fn as_of<'scope>(
     clocks: VecCollection<'scope, Tick, PartitionClock, Diff>,
 ) -> VecCollection<'scope, Tick, Millis, Diff> {
     clocks
-        .flat_map(|(_partition, clock)| clock.map(|clock| ((), clock)))
+        .flat_map(|partition| partition.clock.map(|clock| ((), clock)))
         .reduce_named("As of", |(), clocks, output| {
             if let Some((latest, _)) = clocks.last() {
                 output.push((**latest, 1));
@@ -51,7 +51,7 @@ pub fn settled_before<'scope>(
     correction_window: Millis,
 ) -> VecCollection<'scope, Tick, SettledBefore, Diff> {
     clocks
-        .flat_map(move |((topic, partition), clock)| {
+        .flat_map(move |PartitionClock { place: (topic, partition), clock, .. }| {
             let clock = clock.filter(|_| topic == Topic::Sales)?;
             Some(((), (partition, Granularity::Minute.start(clock - correction_window))))
         })
@@ -70,7 +70,7 @@ pub fn live_windows<'scope>(
 
 /// The instant before which no record of `topics` can change a window any more: the least clock of their
 /// partitions less the correction window, cut to its minute (every window ends at a whole minute). A partition
-/// that has given a record but has no clock yet holds everything open.
+/// that has given a record but has no clock yet holds everything open; one that is gone holds nothing.
 pub fn final_before<'scope>(
     clocks: VecCollection<'scope, Tick, PartitionClock, Diff>,
     topics: &'static [Topic],
@@ -78,8 +78,8 @@ pub fn final_before<'scope>(
     name: &str,
 ) -> VecCollection<'scope, Tick, FinalBefore, Diff> {
     clocks
-        .filter(move |((topic, _), _)| topics.contains(topic))
-        .map(|(_partition, clock)| ((), clock))
+        .filter(move |partition| topics.contains(&partition.place.0) && !partition.is_gone)
+        .map(|partition| ((), partition.clock))
         .reduce_named(name, move |(), clocks, output| {
             let least = clocks[0].0.map(|clock| Granularity::Minute.start(clock - correction_window));
             output.push((least, 1));

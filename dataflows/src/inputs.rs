@@ -25,8 +25,23 @@ pub struct StockCandidate {
     pub offset: i64,
 }
 
-/// The clock of one partition that has given a record; `None` while none of its records was accepted.
-pub type PartitionClock = ((Topic, i32), Option<Millis>);
+/// How far one partition is that has given a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionClock {
+    /// Its topic and number.
+    pub place: (Topic, i32),
+    /// Its clock; `None` while none of its records was accepted.
+    pub clock: Option<Millis>,
+    /// Whether the topic does not have it any more: what it gave stays, and nothing waits for it.
+    pub is_gone: bool,
+}
+
+impl PartitionClock {
+    /// That of a partition which is read.
+    pub const fn new(place: (Topic, i32), clock: Option<Millis>) -> PartitionClock {
+        PartitionClock { place, clock, is_gone: false }
+    }
+}
 
 /// The collections that the views are functions of. [`crate::feed::Feed`] makes them of facts; those that no view reads
 /// stay empty.

@@ -20,7 +20,7 @@ const FEWEST_RECORDS: usize = 100;
 const FIRST_RECORDS: usize = 250;
 
 /// Row changes of a commit, at most, and of a tick of all workers as long as that has more than the fewest records. A
-/// document that changes is two of them.
+/// document that changes is two of them; a dead letter is one, and one more for each quarter of a KiB.
 pub(super) const MOST_ROWS: usize = 40_000;
 
 /// However slow the store is.

@@ -24,7 +24,7 @@ pub(super) struct TickBatch {
     /// Row changes, not consolidated.
     pub(super) rows: Vec<(Row, Diff)>,
     pub(super) notes: Vec<Note>,
-    /// How many rows and dead letters it changes.
+    /// How many rows and dead letters it changes, great records counted as several: see [`Note::weight`].
     pub(super) changes: usize,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn drain<'scope>(
                                 batch.rows.push((row, difference));
                             }
                             Output::Note(note) => {
-                                batch.changes += usize::from(matches!(note, Note::DeadLetter(_)));
+                                batch.changes += note.weight();
                                 batch.notes.push(note);
                             }
                         }

@@ -79,7 +79,7 @@ impl Expiring {
         restored: &Restored,
         stored: Option<Millis>,
     ) -> Expiring {
-        let given = restored.partitions.values().chain(&restored.unread).filter(|saved| saved.has_given);
+        let given = restored.partitions.values().filter(|saved| saved.has_given);
         let mut expiring = Expiring {
             correction_window,
             workers,

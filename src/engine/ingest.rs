@@ -1,12 +1,15 @@
 //! From a record's bytes to facts: decode, admit, and note what is to be written about it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tillflow_dataflows::admission::{AdmissionSettings, Decision, Partition, Reading, SavedPartition};
 use tillflow_dataflows::feed::Feed;
+use tillflow_dataflows::inputs::PartitionClock;
 use tillflow_dataflows::measures::QualityMeasures;
 use tillflow_dataflows::records::{Millis, Outcome, Reason, Topic};
 
-use super::checkpoint::{Restored, Shard};
+use super::checkpoint::Shard;
 use super::fingerprint::LastRecord;
 use super::plan::Planned;
 use super::{EngineError, EngineOptions, now, shown};
@@ -72,6 +75,24 @@ pub(super) enum Note {
     Shard(Box<Shard>),
 }
 
+/// Bytes of a record that count as one row change more: about what a row takes.
+const ROW_BYTES: usize = 256;
+
+impl Note {
+    /// As how many row changes it counts where what waits, or is committed at once, is bounded.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Note::DeadLetter(letter) => {
+                let bytes = [&letter.key, &letter.value].into_iter().flatten().map(Vec::len).sum::<usize>();
+                1 + bytes / ROW_BYTES
+            }
+            Note::Raw(document) => 1 + document.text_bytes() / ROW_BYTES,
+            // One for each partition; one checkpoint at a time.
+            Note::Consumed(_) | Note::Agreed { .. } | Note::Shard(_) => 0,
+        }
+    }
+}
+
 /// The classes of [`Consumed::ages`]: doubling from 1 ms, so that a class's mean stands for its records.
 const AGE_CLASSES: usize = 24;
 
@@ -105,8 +126,8 @@ struct Ingested {
     planned: Planned,
     admission: Partition,
     last: LastRecord,
-    /// The clock as the graph has it; the outer absence: the partition has given no record yet.
-    clock: Option<Option<Millis>>,
+    /// What the graph knows of its clock; nothing while the partition has given no record.
+    told: Option<PartitionClock>,
     /// The next offset.
     next: i64,
     tick: TickCounts,
@@ -119,13 +140,18 @@ impl Ingested {
             planned,
             admission: Partition::new(topic, partition, settings),
             last: LastRecord::default(),
-            clock: None,
+            told: None,
             next: start,
             tick: TickCounts::EMPTY,
         }
     }
 
+    fn place(&self) -> (Topic, i32) {
+        self.planned.assignment.place()
+    }
+
     /// Goes on where it was saved, before the first tick: its clock and its candidates enter the graph beside the state.
+    /// One that is gone has a clock and gives nothing.
     fn restore(
         &mut self,
         saved: &SavedPartition,
@@ -134,9 +160,10 @@ impl Ingested {
     ) -> Result<(), EngineError> {
         self.admission = Partition::restore(saved, settings, &mut |fact| feed.take(fact))
             .map_err(|error| EngineError::unreadable_checkpoint(&error))?;
-        if saved.has_given {
-            self.clock = Some(saved.clock);
-            feed.move_clock(None, (self.planned.assignment.place(), saved.clock));
+        if saved.has_given || saved.clock.is_some() {
+            let clock = PartitionClock { place: self.place(), clock: saved.clock, is_gone: !saved.has_given };
+            self.told = Some(clock);
+            feed.move_clock(None, clock);
         }
         Ok(())
     }
@@ -148,8 +175,8 @@ pub(super) struct Ingest {
     worker: usize,
     decoder: Decoder,
     partitions: Vec<Ingested>,
-    /// Those that a checkpoint knows and nobody reads any more.
-    unread: Vec<Ingested>,
+    /// Those that are gone, and this worker takes up should they be there again.
+    gone: Vec<Ingested>,
     admission: AdmissionSettings,
     /// What a partition that gives its first record now gives of windows before this is late: they may have left memory.
     late_before: Option<Millis>,
@@ -159,49 +186,64 @@ pub(super) struct Ingest {
 }
 
 impl Ingest {
-    /// For partitions that begin where they are assigned, with what a checkpoint says of them. Worker 0 keeps those of
-    /// the checkpoint that are not read any more: what they gave stays. What partitions that give their first record give of
-    /// windows before `late_before` is late.
-    pub(super) fn new(
-        options: &EngineOptions,
-        partitions: &[Planned],
-        worker: usize,
-        late_before: Option<Millis>,
-        restored: &mut Restored,
-        feed: &mut Feed,
-    ) -> Result<Ingest, EngineError> {
-        let mut ingest = Ingest {
+    /// With no partition yet. What partitions that give their first record give of windows before `late_before` is late.
+    pub(super) fn new(options: &EngineOptions, worker: usize, late_before: Option<Millis>) -> Ingest {
+        Ingest {
             worker,
             decoder: Decoder::new(options.timezone),
             partitions: Vec::new(),
-            unread: Vec::new(),
+            gone: Vec::new(),
             admission: options.admission,
             late_before,
             raw_data: options.raw_data,
             begun: now(),
-        };
-        for planned in partitions {
-            ingest.add(*planned);
-            let partition = ingest.partitions.last_mut().zip(restored.partitions.remove(&planned.assignment.place()));
-            if let Some((partition, saved)) = partition {
-                partition.restore(&saved, options.admission, feed)?;
-            }
         }
-        if worker == 0 {
-            for saved in std::mem::take(&mut restored.unread) {
-                let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
-                let planned = Planned { assignment, committed: 0, end: None, late_before: None };
-                let mut partition = Ingested::new(planned, options.admission);
-                partition.restore(&saved, options.admission, feed)?;
-                ingest.unread.push(partition);
-            }
-        }
-        Ok(ingest)
     }
 
-    /// Takes one more partition, which becomes the last.
+    /// Begins partitions where they are assigned, with what is saved of them.
+    pub(super) fn begin_all(
+        &mut self,
+        partitions: &[Planned],
+        saved: &mut BTreeMap<(Topic, i32), SavedPartition>,
+        feed: &mut Feed,
+    ) -> Result<(), EngineError> {
+        for planned in partitions {
+            let mut partition = Ingested::new(*planned, self.admission);
+            if let Some(saved) = saved.remove(&partition.place()) {
+                partition.restore(&saved, self.admission, feed)?;
+            }
+            self.partitions.push(partition);
+        }
+        Ok(())
+    }
+
+    /// Keeps what is saved of partitions that are gone and, should they be there again, this worker's.
+    pub(super) fn keep(
+        &mut self,
+        saved: &mut BTreeMap<(Topic, i32), SavedPartition>,
+        is_mine: impl Fn((Topic, i32)) -> bool,
+        feed: &mut Feed,
+    ) -> Result<(), EngineError> {
+        let mine: Vec<_> = saved.keys().copied().filter(|place| is_mine(*place)).collect();
+        for saved in mine.iter().filter_map(|place| saved.remove(place)) {
+            let assignment = Assignment { topic: saved.topic, partition: saved.number, start: 0 };
+            let planned = Planned { assignment, committed: 0, end: None, late_before: None };
+            let mut partition = Ingested::new(planned, self.admission);
+            partition.restore(&saved, self.admission, feed)?;
+            self.gone.push(partition);
+        }
+        Ok(())
+    }
+
+    /// Takes one more partition, which becomes the last. One that was gone goes on with what it remembers: a transaction
+    /// that is sent again is a duplicate, whatever its topic went through.
     pub(super) fn add(&mut self, planned: Planned) {
-        self.partitions.push(Ingested::new(planned, self.admission));
+        let place = planned.assignment.place();
+        let known = self.gone.iter().position(|partition| partition.place() == place);
+        self.partitions.push(match known.map(|index| self.gone.swap_remove(index)) {
+            Some(known) => Ingested { planned, next: planned.assignment.start, ..known },
+            None => Ingested::new(planned, self.admission),
+        });
     }
 
     /// Agrees that windows before an instant leave memory: what partitions that give their first record from now on give of
@@ -216,11 +258,10 @@ impl Ingest {
         is_news
     }
 
-    /// What each partition remembers at this moment, between two ticks, and its next offset. One that is not read any
-    /// more has none.
+    /// What each partition remembers at this moment, between two ticks, and its next offset. One that is gone has none.
     pub(super) fn saved(&self) -> Vec<(SavedPartition, Option<i64>)> {
         let read = self.partitions.iter().map(|partition| (partition.admission.save(), Some(partition.next)));
-        read.chain(self.unread.iter().map(|partition| (partition.admission.save(), None))).collect()
+        read.chain(self.gone.iter().map(|partition| (partition.admission.save(), None))).collect()
     }
 
     /// What there is to note of a partition that has given nothing yet, so that the store knows of it.
@@ -324,10 +365,9 @@ impl Ingest {
             let Some(next) = tick.next else { continue };
             partition.next = next;
             let clock = partition.admission.clock();
-            if partition.clock != Some(clock) {
-                let of = |clock| ((topic, number), clock);
-                feed.move_clock(partition.clock.map(of), of(clock));
-                partition.clock = Some(clock);
+            let told = PartitionClock::new((topic, number), clock);
+            if partition.told != Some(told) {
+                feed.move_clock(partition.told.replace(told), told);
             }
             feed.count(QualityMeasures { outcomes: tick.outcomes.map(count), reasons: tick.reasons.map(count) });
             notes.push(Note::Consumed(Box::new(Consumed {

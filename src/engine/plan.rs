@@ -28,6 +28,12 @@ pub(super) struct Planned {
     pub(super) late_before: Option<Millis>,
 }
 
+/// The worker that reads a partition which came after the start. It follows from the partition alone, so that workers
+/// agree in whatever order they hear of several.
+pub(super) fn taker((topic, partition): (Topic, i32), workers: usize) -> usize {
+    (topic as usize + usize::try_from(partition).unwrap_or(0)) % workers
+}
+
 /// What to read, and what of it is committed already.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -48,6 +54,16 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// Whether a partition is read on where it ended in a checkpoint of that time: it is there, and not since accepted as
+    /// gone.
+    pub(super) fn goes_on(&self, place: (Topic, i32), made_at: Millis) -> bool {
+        let is_there = self.partitions.iter().any(|planned| planned.assignment.place() == place);
+        let was_gone = self.origin.accepted.iter().any(|Accepted { what, at, .. }| {
+            *at >= made_at && what.place() == place && matches!(what, Acceptance::Gone { .. })
+        });
+        is_there && !was_gone
+    }
+
     /// Partitions of which nothing is counted, nor ever was, and whose first records may be late. (Stock levels never are.)
     pub(super) fn yet_to_begin(&self) -> impl Iterator<Item = (Topic, i32)> {
         let places = self.partitions.iter().map(|planned| (planned.assignment.place(), planned.committed));

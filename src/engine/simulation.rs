@@ -396,7 +396,7 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
         if !documents.is_empty() {
             raw.push(documents);
         }
-        let letters = notes.iter().filter(|note| matches!(note, Note::DeadLetter(_))).count();
+        let letters: usize = notes.iter().map(Note::weight).sum();
         batches.push(TickBatch { tick, changes: rows.len() + letters, rows, notes });
     }
     (batches, raw)

@@ -162,8 +162,9 @@ fn restore(
             continue;
         }
         let plan = plan::plan(left, Some(offsets), circumstances)?;
-        let restored = Restored::of(shards, |place| plan.partitions.iter().any(|it| it.assignment.place() == place));
-        let made_at = shown(Some(found.manifest.made_at));
+        let made_at = found.manifest.made_at;
+        let restored = Restored::of(shards, |place| plan.goes_on(place, made_at));
+        let made_at = shown(Some(made_at));
         tracing::info!(%made_at, "going on from a checkpoint");
         return Ok((plan, restored));
     }

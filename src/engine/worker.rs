@@ -21,7 +21,7 @@ use super::control::Told;
 use super::drain::{TickBatch, drain};
 use super::expiry::{Bounds, Expiry};
 use super::ingest::{Ingest, Note};
-use super::plan::Planned;
+use super::plan::{self, Planned};
 use super::watchdog::Pulse;
 use super::{EngineError, EngineOptions, OperatorTimes, Run, now, operator_times, state_sizes};
 use crate::document::Document;
@@ -317,7 +317,13 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         let mut restored = shared.restored.lock().unwrap_or_else(PoisonError::into_inner);
         // Nothing is offered before every worker has begun.
         let late_before = shared.expiry.bounds().offered;
-        let ingest = Ingest::new(&shared.options, &partitions, worker.index(), late_before, &mut restored, &mut feed);
+        let mut ingest = Ingest::new(&shared.options, worker.index(), late_before);
+        let begun = ingest.begin_all(&partitions, &mut restored.partitions, &mut feed);
+        // Of those that are not read each worker keeps what it takes up when they are there again.
+        let is_read = |place| shared.partitions.iter().any(|planned| planned.assignment.place() == place);
+        let is_mine = |place| !is_read(place) && plan::taker(place, worker.peers()) == worker.index();
+        let begun = begun.and_then(|()| ingest.keep(&mut restored.partitions, is_mine, &mut feed));
+        let ingest = begun.map(|()| ingest);
         (ingest, restored.expired)
     };
     let ingest = match ingest {
@@ -380,12 +386,6 @@ fn restore(worker: &mut Worker, shared: &Shared, state: &mut State, probe: &Hand
         }
     }
     Ok(())
-}
-
-/// The worker that reads a partition which came after the start. It follows from the partition alone, so that workers
-/// agree in whatever order they hear of several.
-fn owner(info: &PartitionInfo, workers: usize) -> usize {
-    (info.topic as usize + usize::try_from(info.partition).unwrap_or(0)) % workers
 }
 
 /// Lets the graph finish, or drops it when the run has failed.
@@ -598,7 +598,7 @@ impl Reading {
     fn take_up_added(&mut self, worker: &Worker, notes: &mut Vec<Note>) -> Result<(), EngineError> {
         for info in self.shared.source.added(self.added) {
             self.added += 1;
-            if owner(&info, worker.peers()) != worker.index() {
+            if plan::taker((info.topic, info.partition), worker.peers()) != worker.index() {
                 continue;
             }
             let PartitionInfo { topic, partition, low: start, .. } = info;

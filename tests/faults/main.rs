@@ -6,10 +6,12 @@
 //! tests, `./test.sh faults` it alone, `./test.sh faults --long` the long one.
 
 mod attacks;
+mod backlog;
 mod broker;
 mod clusters;
 mod crashes;
 mod files;
+mod gone;
 mod held;
 mod inputs;
 mod limits;
@@ -23,6 +25,7 @@ mod signals;
 mod simulation;
 mod sink;
 mod soak;
+mod steady;
 // The pipeline's tests use more of it than these do.
 #[allow(dead_code)]
 #[path = "../pipeline/support/mod.rs"]

@@ -147,12 +147,13 @@ impl Partition {
     pub fn begin_at(&mut self, late_before: Millis) {
         if !matches!(self.memory, Memory::Inventory(_)) {
             // The clock of a partition that has given what makes all earlier records late. It moves no `as_of`: what has
-            // left memory was final, so every other clock was as far.
-            self.clock = Some(late_before.saturating_add(self.settings.correction_window));
+            // left memory was final, so every other clock was as far. That of a partition which was gone goes back for
+            // nothing.
+            self.clock = self.clock.max(Some(late_before.saturating_add(self.settings.correction_window)));
         }
     }
 
-    /// Whether it has given a record, whatever became of it.
+    /// Whether it has given a record since it began, or began again, whatever became of it.
     pub fn has_given(&self) -> bool {
         self.has_given
     }

@@ -16,7 +16,7 @@ pub struct SavedPartition {
     /// Its number.
     pub number: i32,
     /// Whether it has given a record, be it one that moved no clock: as long as such a partition has no clock, no window
-    /// is final.
+    /// is final. One that is gone gives none before it is there again; what it remembers is kept until then.
     pub has_given: bool,
     /// Its clock.
     pub clock: Option<Millis>,

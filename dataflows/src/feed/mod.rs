@@ -92,7 +92,7 @@ impl Feed {
         }
     }
 
-    /// Tells how far a partition's clock is, where it was `from` for the graph: absent before its first record.
+    /// Tells how far a partition is, where it was `from` for the graph: absent before its first record.
     pub fn move_clock(&mut self, from: Option<PartitionClock>, to: PartitionClock) {
         if let Some(from) = from {
             self.clocks.update(from, -1);

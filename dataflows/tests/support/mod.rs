@@ -165,7 +165,7 @@ impl Owned {
 
     /// At the end of a tick in which it gave records.
     pub fn tell_clock(&mut self, feed: &mut Feed) {
-        let now = (self.id, self.admission.clock());
+        let now = PartitionClock::new(self.id, self.admission.clock());
         if self.told != Some(now) {
             feed.move_clock(self.told.replace(now), now);
         }

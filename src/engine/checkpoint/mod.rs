@@ -24,7 +24,7 @@ use tillflow_dataflows::admission::SavedPartition;
 use tillflow_dataflows::records::{Millis, Topic};
 use tillflow_dataflows::state::Chunk;
 
-use super::plan::Planned;
+use super::plan::{self, Planned};
 
 pub(super) use self::folder::{Folder, Found, Owner};
 pub(super) use self::schedule::{Asked, Schedule};
@@ -50,17 +50,16 @@ impl CheckpointOptions {
 pub(super) struct Restored {
     /// The state of the graph; each worker takes some.
     pub(super) chunks: Vec<Chunk>,
-    /// Admission, by partition.
+    /// Admission, by partition. One that is gone is among them: what it gave stays, and should it be there again, it goes on
+    /// with what it remembers. Until then it has given nothing.
     pub(super) partitions: BTreeMap<(Topic, i32), SavedPartition>,
-    /// That of partitions which are not read any more: what they gave stays.
-    pub(super) unread: Vec<SavedPartition>,
     /// Windows that end at or before this instant may lack in it.
     pub(super) expired: Option<Millis>,
 }
 
 impl Restored {
-    /// Takes out what belongs to other processes: by process, what there is of the partitions that its workers read.
-    /// What there is of the graph's state stays, and finds its way through the graph.
+    /// Takes out what belongs to other processes: by process, what there is of the partitions that its workers read, or
+    /// would read if they were there again. What there is of the graph's state stays, and finds its way through the graph.
     pub(super) fn split_off(
         &mut self,
         workers: usize,
@@ -68,27 +67,29 @@ impl Restored {
         partitions: &[Planned],
     ) -> Vec<Vec<SavedPartition>> {
         let mut elsewhere = vec![Vec::new(); processes];
-        for (index, planned) in partitions.iter().enumerate() {
-            let process = index % (workers * processes) / workers;
-            if process > 0 {
-                elsewhere[process].extend(self.partitions.remove(&planned.assignment.place()));
+        let places: BTreeMap<_, _> = (0..).zip(partitions).map(|(index, it)| (it.assignment.place(), index)).collect();
+        let all = workers * processes;
+        for (place, saved) in std::mem::take(&mut self.partitions) {
+            let reader = places.get(&place).map_or_else(|| plan::taker(place, all), |index: &usize| index % all);
+            match reader / workers {
+                0 => drop(self.partitions.insert(place, saved)),
+                process => elsewhere[process].push(saved),
             }
         }
         elsewhere
     }
 
-    /// What the shards of a checkpoint give a run that reads some of its partitions.
-    pub(super) fn of(shards: Vec<Shard>, is_read: impl Fn((Topic, i32)) -> bool) -> Restored {
+    /// What the shards of a checkpoint give a run that goes on where some of its partitions ended. The others are gone, or
+    /// were made anew.
+    pub(super) fn of(shards: Vec<Shard>, goes_on: impl Fn((Topic, i32)) -> bool) -> Restored {
         let mut restored = Restored::default();
         for Shard { partitions, chunks, expired, .. } in shards {
             restored.chunks.extend(chunks);
             restored.expired = restored.expired.max(expired);
-            for (saved, _) in partitions {
+            for (mut saved, next) in partitions {
                 let place = (saved.topic, saved.number);
-                match is_read(place) {
-                    true => drop(restored.partitions.insert(place, saved)),
-                    false => restored.unread.push(saved),
-                }
+                saved.has_given &= next.is_some() && goes_on(place);
+                restored.partitions.insert(place, saved);
             }
         }
         restored
