@@ -85,7 +85,7 @@ impl Budget {
         }
     }
 
-    /// Learns from a commit of so many documents.
+    /// Learns from a commit of so many documents, or of what counts as many.
     pub(super) fn learn_of_commit(&self, documents: usize, took: Duration) {
         let (few, alone) = {
             let mut quickest = self.quickest.lock().unwrap_or_else(PoisonError::into_inner);

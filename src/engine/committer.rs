@@ -418,6 +418,8 @@ impl Committer {
             self.newest = self.newest.max(consumed.newest);
         }
         let committed_at = now();
+        // A document that changes is two row changes.
+        let letters = merged.dead_letters.iter().map(DeadLetter::weight).sum::<usize>() / 2;
         let commit = Commit {
             epoch,
             as_of,
@@ -432,7 +434,8 @@ impl Committer {
         let begun = Instant::now();
         crate::fault::point("commit.ready");
         self.store.commit(&commit)?;
-        self.shared.budget.learn_of_commit(commit.writes(), begun.elapsed());
+        let documents = commit.upserts.len() + commit.deletes.len() + letters;
+        self.shared.budget.learn_of_commit(documents, begun.elapsed());
         crate::fault::point("commit.stored");
         (self.origin_is_news, self.must_commit) = (false, false);
         self.epoch = epoch;

@@ -78,14 +78,18 @@ pub(super) enum Note {
 /// Bytes of a record that count as one row change more: about what a row takes.
 const ROW_BYTES: usize = 256;
 
-impl Note {
+impl DeadLetter {
     /// As how many row changes it counts where what waits, or is committed at once, is bounded.
     pub(super) fn weight(&self) -> usize {
+        1 + [&self.key, &self.value].into_iter().flatten().map(Vec::len).sum::<usize>() / ROW_BYTES
+    }
+}
+
+impl Note {
+    /// The same; what is not bounded by it counts nothing.
+    pub(super) fn weight(&self) -> usize {
         match self {
-            Note::DeadLetter(letter) => {
-                let bytes = [&letter.key, &letter.value].into_iter().flatten().map(Vec::len).sum::<usize>();
-                1 + bytes / ROW_BYTES
-            }
+            Note::DeadLetter(letter) => letter.weight(),
             Note::Raw(document) => 1 + document.text_bytes() / ROW_BYTES,
             // One for each partition; one checkpoint at a time.
             Note::Consumed(_) | Note::Agreed { .. } | Note::Shard(_) => 0,

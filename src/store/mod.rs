@@ -98,13 +98,6 @@ pub struct Commit {
     pub fingerprints: Fingerprints,
 }
 
-impl Commit {
-    /// How many documents of views and dead letters are written or deleted.
-    pub fn writes(&self) -> usize {
-        self.upserts.len() + self.deletes.len() + self.dead_letters.len()
-    }
-}
-
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -154,9 +154,9 @@ fn soak_f35_everything_at_random() {
     sending.finish();
     let ended = run.end("TERM", SOON);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    store.assert_exact(log, "");
+    store.assert_exact(log, "--raw-data off");
     store.catch_up(log, "--workers 2 --raw-data off");
-    store.assert_exact(log, "--complete");
+    store.assert_exact(log, "--complete --raw-data off");
 
     let quarter = samples.len() / 4;
     let (second, fourth) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);

@@ -41,11 +41,11 @@ impl Steady {
             };
             producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
             producer.poll(Duration::ZERO);
-            producer.flush(SOON)
+            if number + 1 == ROUND || number % RATE == 0 {
+                producer.flush(SOON).expect("sent");
+            }
         };
-        for number in 0..ROUND {
-            send(number).expect("sent");
-        }
+        (0..ROUND).for_each(&send);
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -53,7 +53,7 @@ impl Steady {
             for number in (ROUND..).take_while(|_| !told.load(Ordering::SeqCst)) {
                 let due = Duration::from_millis((number - ROUND) * 1_000 / RATE);
                 std::thread::sleep(due.saturating_sub(begun.elapsed()));
-                send(number).expect("sent");
+                send(number);
             }
         });
         Steady { stop, thread: Some(thread) }
