@@ -12,7 +12,7 @@
 
 #[cfg(feature = "faults")]
 mod on {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::collections::HashMap;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -149,13 +149,20 @@ mod on {
         assert!(!here(&orders.panic), "panic ordered at {name}");
     }
 
-    /// Whether this process is the mutant of that name.
-    pub fn mutant(name: &str) -> bool {
-        ORDERS.mutant == name
-    }
-
     thread_local! {
         static LIMITS: RefCell<HashMap<&'static str, usize>> = RefCell::default();
+        static MUTANT: Cell<&'static str> = const { Cell::new("") };
+        static CLOCK: Cell<Option<i64>> = const { Cell::new(None) };
+    }
+
+    /// Whether this process, or the calling thread, is the mutant of that name.
+    pub fn mutant(name: &str) -> bool {
+        ORDERS.mutant == name || MUTANT.get() == name
+    }
+
+    /// Makes the calling thread a mutant; none if the name is empty.
+    pub fn set_mutant(name: &'static str) {
+        MUTANT.set(name);
     }
 
     /// A limit, smaller when the environment or [`set_limit`] says so.
@@ -169,8 +176,17 @@ mod on {
         LIMITS.with_borrow_mut(|limits| limits.insert(name, limit));
     }
 
+    /// Lets the calling thread's clock begin at this instant, and go on by a millisecond whenever somebody looks at it.
+    pub fn set_clock(now: i64) {
+        CLOCK.set(Some(now));
+    }
+
     /// The time by this machine's clock, or by a worse one.
     pub fn clock(now: i64) -> i64 {
+        if let Some(simulated) = CLOCK.get() {
+            CLOCK.set(Some(simulated + 1));
+            return simulated;
+        }
         const HOUR: i64 = 3_600_000;
         static FIRST: LazyLock<i64> = LazyLock::new(|| chrono::Utc::now().timestamp_millis());
         match ORDERS.clock.as_str() {
@@ -183,7 +199,7 @@ mod on {
 }
 
 #[cfg(feature = "faults")]
-pub use self::on::{POINTS, Part, clock, limit, mutant, point, set_limit};
+pub use self::on::{POINTS, Part, clock, limit, mutant, point, set_clock, set_limit, set_mutant};
 
 #[cfg(not(feature = "faults"))]
 mod off {

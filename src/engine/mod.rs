@@ -57,7 +57,7 @@ pub use self::checkpoint::CheckpointOptions;
 pub use self::documents::{document, document_id};
 pub use self::operator_times::{OperatorRow, OperatorSummary, OperatorTimes};
 
-use self::checkpoint::{Owner, Schedule, Writer, Written};
+use self::checkpoint::{Folder, Owner, Schedule, Writer, Written};
 use self::committer::{Beginning, Committer, ReadStored};
 use self::control::{Control, Told};
 use self::correction::Stored;
@@ -211,7 +211,8 @@ impl Run {
         let Run { options, source, .. } = self;
         let processes = others.as_ref().map_or(1, |others| others.processes);
         let lineage = format!("{:032x}", rand::random::<u128>());
-        let start = Start::of(options, source.as_ref(), store.as_mut(), &lineage)?;
+        let folder = || options.checkpoints.as_ref().map(|options| Folder::open(&options.folder)).transpose();
+        let start = Start::of(options, source.as_ref(), store.as_mut(), folder, &lineage)?;
         let Start { progress, plan, alerts, folder, mut restored, configuration } = start;
         self.status.update(|status| {
             status.epoch = progress.epoch;

@@ -1,22 +1,29 @@
 //! A deterministic simulation of commits and recovery, for `tests/faults`: one thread, one seed, no service.
 //!
-//! Real are the plan, the gate, the rebuild, the alert book and the committer; simulated are the store, the source, and
-//! the graph, which here is a small pure function. A life is one instance from its start to its end. Within any call to
-//! the store it may die, before the call has its effect or after; another instance may live meanwhile, from its start to
-//! its end, and so may one within that; the store may go back to what it was some commits ago. After every commit the
-//! documents are what the function makes of the records below the committed offsets.
+//! Real are the plan, the gate, the rebuild, the correction, the alert book, the committer, and what writes and reads
+//! checkpoints; simulated are the store, the source, the clock, and the graph, which here is a small pure function. A life
+//! is one instance from its start to its end. Within any call to the store it may die, before the call has its effect or
+//! after; another instance may live meanwhile, from its start to its end, and so may one within that; the store may go back
+//! to what it was some commits ago, and checkpoints may be lost or damaged. After every commit the documents are what the
+//! function makes of the records below the committed offsets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tillflow_dataflows::admission::AdmissionSettings;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
+use serde::{Deserialize, Serialize};
+use tillflow_dataflows::admission::{AdmissionSettings, SavedPartition};
 use tillflow_dataflows::outputs::{AlertKind, RollupKey, Row, RowBody, RowKey, StockKey, Subject, View};
 use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel, Topic};
+use tillflow_dataflows::state::{ChunkWriter, read_chunk};
 use tillflow_dataflows::time::{Diff, Granularity, Tick, Window};
 
 use super::alerts::alert_id;
+use super::checkpoint::{Folder, Owner, Restored, Shard, Writer};
 use super::committer::{Beginning, Committer, ReadStored};
 use super::correction::Stored;
 use super::documents::{Stamp, document};
@@ -53,6 +60,10 @@ pub enum Missing {
     DurableRawData,
     /// A commit that the store has made is made known as one that it has not.
     KnownOutcomes,
+    /// A start goes on from a checkpoint that the store has not got as far as.
+    CheckpointsBehind,
+    /// A start goes on with what a checkpoint holds, but reads the records that follow from the beginning.
+    OffsetsOfCheckpoints,
 }
 
 /// What happened in one run.
@@ -68,6 +79,10 @@ pub struct Account {
     pub fenced: u64,
     /// Times that the store went back.
     pub rollbacks: u64,
+    /// Checkpoints that became whole.
+    pub checkpoints: u64,
+    /// Starts that went on from one.
+    pub restores: u64,
     /// A digest of every call and what came of it: the same seed gives the same.
     pub trace: u64,
 }
@@ -117,6 +132,8 @@ struct World {
     violation: Option<String>,
     quiet: bool,
     tick: Tick,
+    /// Where checkpoints are.
+    objects: Arc<InMemory>,
 }
 
 type Shelf = Arc<(Dice, Mutex<World>)>;
@@ -138,8 +155,11 @@ pub fn run(seed: u64, missing: Missing) -> Result<Account, String> {
             violation: None,
             quiet: false,
             tick: 1,
+            objects: Arc::default(),
         }),
     ));
+    crate::fault::set_clock(1);
+    crate::fault::set_mutant(if missing == Missing::CheckpointsBehind { "checkpoints_may_be_ahead" } else { "" });
     for _ in 0..2 + shelf.0.below(5) {
         grow(&shelf);
         // However it ends: what it left is looked at after each commit.
@@ -179,7 +199,7 @@ fn grow(shelf: &Shelf) {
 }
 
 /// What the function makes of records, and the changes from one state to the next.
-#[derive(Clone, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 struct State {
     stock: BTreeMap<(i32, u64), i64>,
     hours: BTreeMap<i64, i64>,
@@ -278,13 +298,29 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
         accepted: Vec::new(),
     };
     let source = Arc::new(Simulated(Arc::clone(shelf)));
-    let start = Start::of(&options, source.as_ref(), store.as_mut(), "simulated")?;
-    let Start { progress, plan, alerts, restored, .. } = start;
+    let objects = lock(shelf).objects.clone();
+    let keeps = dice.below(8) > 0;
+    let folder = || keeps.then(|| opened(objects)).transpose();
+    let start = Start::of(&options, source.as_ref(), store.as_mut(), folder, "simulated")?;
+    let Start { progress, plan, alerts, folder, restored, configuration } = start;
+    lock(shelf).account.restores += u64::from(!restored.chunks.is_empty());
+    let instance = options.instance.clone();
     let run = Run::new(options, source);
     let channels = Channels { batches: None, raw: None, shards: None };
     let shared = Arc::new(Shared::new(&run, plan.partitions.clone(), Gate::new(workers, plan.rebuild), channels));
+    shared.written.reach(&plan.committed);
     let expiring = Expiring::new(0, workers, &restored, plan.origin.expiring_before);
-    let (batches, raw) = ticks(shelf, &shared, &plan, workers);
+    let Ticks { batches, raw, shards } = ticks(shelf, &shared, &plan, workers, &restored)?;
+    let writer = folder.map(|folder| Writer {
+        folder,
+        owner: Owner { lineage: plan.origin.lineage.clone(), source: configuration.source.clone() },
+        configuration: configuration.text(),
+        instance,
+        workers,
+        schedule: Arc::clone(&shared.schedule),
+        written: Arc::clone(&shared.written),
+        metrics: Arc::clone(&shared.metrics),
+    });
 
     crate::fault::set_limit("merge_rows", [1, 4, 16, 1_000][dice.below(4) as usize]);
     let (batches_sent, batches_waiting) = crossbeam_channel::unbounded();
@@ -300,13 +336,80 @@ fn attempt(shelf: &Shelf, store: SimulatedStore) -> Result<(), EngineError> {
     let stored = store.scanner()?.map(|mut scan| Box::new(move || Ok(Stored::read(scan.as_mut())?)) as ReadStored);
     let beginning = Beginning { progress, plan, alerts, expiring, shards: None, stored };
     let committer = Committer::new(store, beginning, Arc::clone(&shared));
-    committer.run(&batches_waiting, &raw_waiting).map(|_| ())
+    let ended = committer.run(&batches_waiting, &raw_waiting).map(|_| ());
+    // It has become whole before an instance died, or not.
+    if let Some(writer) = writer.filter(|_| ended.is_ok() || dice.below(2) == 0) {
+        shared.written.end();
+        let (sent, waiting) = crossbeam_channel::unbounded();
+        shards.into_iter().for_each(|shard| drop(sent.send(shard)));
+        drop(sent);
+        let by = format!("-{}", writer.instance.replace(' ', "-"));
+        writer.run(&waiting);
+        let objects = lock(shelf).objects.clone();
+        let whole = opened(objects.clone())?.checkpoints().iter().any(|found| found.id().ends_with(&by));
+        lock(shelf).account.checkpoints += u64::from(whole);
+        if !lock(shelf).quiet && dice.below(8) == 0 {
+            damage(&objects, dice)?;
+        }
+    }
+    ended
 }
 
-/// What the workers send: first what is committed already, up to the gate, then the rest.
-fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<TickBatch>, Vec<Vec<Document>>) {
+fn opened(objects: Arc<InMemory>) -> Result<Folder, EngineError> {
+    Folder::of(objects, "simulated".into()).map_err(|error| EngineError::Bug(error.to_string()))
+}
+
+/// Objects are lost, or are not what they were.
+fn damage(objects: &InMemory, dice: &Dice) -> Result<(), EngineError> {
+    let failed = |error: object_store::Error| EngineError::Bug(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.map_err(|error| EngineError::Bug(error.to_string()))?.block_on(async {
+        let folders = objects.list_with_delimiter(Some(&Path::from("checkpoints"))).await.map_err(failed)?;
+        let mut found = Vec::new();
+        for folder in folders.common_prefixes {
+            found.extend(objects.list_with_delimiter(Some(&folder)).await.map_err(failed)?.objects);
+        }
+        found.sort_by(|one, other| one.location.cmp(&other.location));
+        for object in found {
+            match dice.below(6) {
+                0 => objects.delete(&object.location).await.map_err(failed)?,
+                1 => {
+                    let bytes = objects.get(&object.location).await.map_err(failed)?.bytes().await.map_err(failed)?;
+                    let mut bytes = bytes.to_vec();
+                    let place = dice.below(bytes.len() as u64) as usize;
+                    bytes.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1 << dice.below(8));
+                    objects.put(&object.location, bytes.into()).await.map_err(failed)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+/// What the workers of a life send.
+struct Ticks {
+    batches: Vec<TickBatch>,
+    raw: Vec<Vec<Document>>,
+    /// Their parts of a checkpoint.
+    shards: Vec<Shard>,
+}
+
+/// First what is committed already, up to the gate, then the rest.
+fn ticks(
+    shelf: &Shelf,
+    shared: &Shared,
+    plan: &Plan,
+    workers: usize,
+    restored: &Restored,
+) -> Result<Ticks, EngineError> {
     let dice = &shelf.0;
     let mut world = lock(shelf);
+    let mut state = State::default();
+    for chunk in &restored.chunks {
+        read_chunk(chunk, &mut |saved| state = saved).map_err(|error| EngineError::unreadable_checkpoint(&error))?;
+    }
+    let is_restored = !restored.chunks.is_empty();
     // By tick: the records of each partition that a worker reads in it.
     let mut open: BTreeMap<Tick, Vec<(usize, std::ops::Range<i64>)>> = BTreeMap::new();
     let first = world.tick;
@@ -315,12 +418,17 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
         for worker in 0..workers {
             let mut tick = first + dice.below(3);
             for (index, planned) in plan.partitions.iter().enumerate().filter(|(index, _)| index % workers == worker) {
-                split(dice, &mut open, &mut tick, index, planned.assignment.start..planned.committed);
+                let start = if world.missing == Missing::OffsetsOfCheckpoints { 0 } else { planned.assignment.start };
+                split(dice, &mut open, &mut tick, index, start..planned.committed);
             }
             if !(broken_off && worker == 0) {
                 shared.gate.arrive(tick);
             }
         }
+    }
+    if is_restored {
+        // What is restored comes with the first tick.
+        open.entry(first).or_default();
     }
     let last = shared.gate.opened();
     let mut greatest = open.keys().next_back().copied().unwrap_or(first);
@@ -343,10 +451,11 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
     }
     world.tick = greatest + 1;
 
-    let (mut batches, mut raw) = (Vec::new(), Vec::new());
-    let mut state = State::default();
-    for (tick, parts) in open {
-        let before = state.rows();
+    let (mut batches, mut raw, mut shards) = (Vec::new(), Vec::new(), Vec::new());
+    let saved = dice.below(open.len() as u64 + 1) as usize;
+    let mut next: Vec<i64> = plan.partitions.iter().map(|planned| planned.assignment.start).collect();
+    let mut before = BTreeSet::new();
+    for (turn, (tick, parts)) in open.into_iter().enumerate() {
         let (mut notes, mut documents) = (Vec::new(), Vec::new());
         for (index, range) in parts {
             let Planned { assignment, committed, .. } = plan.partitions[index];
@@ -370,6 +479,7 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
                     documents.push(Document { collection: Collection::RawData, id, fields: Vec::new() });
                 }
             }
+            next[index] = range.end;
             let mut outcomes = [0; Outcome::ALL.len()];
             outcomes[0] = (range.end - range.start) as u64;
             notes.push(Note::Consumed(Box::new(Consumed {
@@ -398,8 +508,29 @@ fn ticks(shelf: &Shelf, shared: &Shared, plan: &Plan, workers: usize) -> (Vec<Ti
         }
         let letters: usize = notes.iter().map(Note::weight).sum();
         batches.push(TickBatch { tick, changes: rows.len() + letters, rows, notes });
+        before = after;
+        if turn == saved {
+            shards = (0..workers).map(|worker| shard(plan, (worker, workers), tick, &next, &state)).collect();
+        }
     }
-    (batches, raw)
+    Ok(Ticks { batches, raw, shards })
+}
+
+/// A worker's part of a checkpoint; the first has the state.
+fn shard(plan: &Plan, (worker, workers): (usize, usize), tick: Tick, next: &[i64], state: &State) -> Shard {
+    let mut chunks = Vec::new();
+    if worker == 0 {
+        let mut give = |chunk| chunks.push(chunk);
+        let mut writer = ChunkWriter::new("simulated", &mut give);
+        writer.write(state);
+        writer.finish();
+    }
+    let mine = plan.partitions.iter().zip(next).skip(worker).step_by(workers);
+    let partitions = mine.map(|(planned, next)| {
+        let (topic, number) = planned.assignment.place();
+        (SavedPartition { topic, number, has_given: true, clock: None, memory: Vec::new() }, Some(*next))
+    });
+    Shard::simulated(tick, partitions.collect(), chunks)
 }
 
 fn split(

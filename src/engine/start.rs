@@ -24,12 +24,13 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Takes the store over, unless going on would lose or falsify data. `lineage` names the store's history if it has no
-    /// name yet.
+    /// Takes the store over, unless going on would lose or falsify data. `folder` opens where checkpoints are, if they are
+    /// kept; `lineage` names the store's history if it has no name yet.
     pub(super) fn of(
         options: &EngineOptions,
         source: &dyn Source,
         store: &mut dyn Store,
+        folder: impl FnOnce() -> Result<Option<Folder>, EngineError>,
         lineage: &str,
     ) -> Result<Start, EngineError> {
         store.init()?;
@@ -43,7 +44,7 @@ impl Start {
             fingerprints = fingerprint::counted(store.fingerprints()?, &found.offsets);
             replaced = fingerprint::find_other_records(source, &partitions, &fingerprints)?;
         }
-        let folder = options.checkpoints.as_ref().map(|options| Folder::open(&options.folder)).transpose()?;
+        let folder = folder()?;
         let nothing = BTreeSet::new();
         let circumstances = Circumstances {
             partitions: &[],
@@ -114,8 +115,12 @@ fn usable<'a>(
         if let Some(origin) = left.origin {
             pass_over_losses(&mut offsets, origin, found.manifest.made_at)?;
         }
-        let is_behind = offsets.iter().all(|(place, next)| counted.get(place).is_some_and(|counted| next <= counted));
+        let is_behind = crate::fault::mutant("checkpoints_may_be_ahead")
+            || offsets.iter().all(|(place, next)| counted.get(place).is_some_and(|counted| next <= counted));
         let is_ours = found.manifest.lineage == lineage && found.manifest.configuration == configuration;
+        if !is_ours {
+            tracing::debug!(id = found.id(), "a checkpoint is left out: it is another store's, or of other settings");
+        }
         (is_ours && is_behind).then_some((found, offsets))
     })
 }

@@ -23,6 +23,8 @@ fn f36_simulation_seeds() {
         sum.deaths += account.deaths;
         sum.fenced += account.fenced;
         sum.rollbacks += account.rollbacks;
+        sum.checkpoints += account.checkpoints;
+        sum.restores += account.restores;
     }
     row.count("seeds", u64::from(seeds));
     for (what, number) in [
@@ -31,6 +33,8 @@ fn f36_simulation_seeds() {
         ("deaths", sum.deaths),
         ("fenced", sum.fenced),
         ("rollbacks", sum.rollbacks),
+        ("checkpoints", sum.checkpoints),
+        ("restores", sum.restores),
     ] {
         assert!(number > 0, "no {what} in {seeds} seeds");
         row.count(what, number);
@@ -46,6 +50,8 @@ fn f36_simulation_misses_each_guard() {
         Missing::WholeCommits,
         Missing::DurableRawData,
         Missing::KnownOutcomes,
+        Missing::CheckpointsBehind,
+        Missing::OffsetsOfCheckpoints,
     ] {
         let found = (0..20_000).map(|turn| row.seed.wrapping_add(turn)).find(|seed| run(*seed, missing).is_err());
         let seed = found.unwrap_or_else(|| panic!("nobody noticed that {missing:?} is missing"));

@@ -1,6 +1,7 @@
 //! The folder of checkpoints: objects with names, in a directory (or whatever else `object_store` speaks to).
 
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
@@ -36,9 +37,16 @@ pub(in crate::engine) struct Found {
     pub(in crate::engine) manifest: Manifest,
 }
 
+impl Found {
+    /// Its name.
+    pub(in crate::engine) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
 /// A folder.
 pub(in crate::engine) struct Folder {
-    objects: Box<dyn ObjectStore>,
+    objects: Arc<dyn ObjectStore>,
     runtime: Runtime,
     shown: String,
 }
@@ -55,9 +63,14 @@ impl Folder {
         };
         std::fs::create_dir_all(path).map_err(|error| unavailable(&error))?;
         let objects = LocalFileSystem::new_with_prefix(path).map_err(|error| unavailable(&error))?;
-        let runtime = Builder::new_current_thread().build().map_err(|error| unavailable(&error))?;
         // A checkpoint that is complete must not lose its shards with the power.
-        Ok(Folder { objects: Box::new(objects.with_fsync(true).with_automatic_cleanup(true)), runtime, shown })
+        let objects = Arc::new(objects.with_fsync(true).with_automatic_cleanup(true));
+        Folder::of(objects, shown.clone()).map_err(|error| unavailable(&error))
+    }
+
+    /// That of objects which are kept wherever `shown` says.
+    pub(in crate::engine) fn of(objects: Arc<dyn ObjectStore>, shown: String) -> std::io::Result<Folder> {
+        Ok(Folder { objects, runtime: Builder::new_current_thread().build()?, shown })
     }
 
     /// The folder as messages have it.

@@ -26,6 +26,16 @@ pub(in crate::engine) struct Shard {
 }
 
 impl Shard {
+    /// The share of a simulated worker.
+    #[cfg(feature = "faults")]
+    pub(in crate::engine) fn simulated(
+        tick: Tick,
+        partitions: Vec<(SavedPartition, Option<i64>)>,
+        chunks: Vec<Chunk>,
+    ) -> Shard {
+        Shard { tick, expired: None, partitions, chunks }
+    }
+
     /// As it is written: itself with chunks of no bytes, the lengths of these, and then the bytes of one chunk after
     /// another, which are not copied for it.
     pub(super) fn encode(mut self) -> Vec<Bytes> {
