@@ -177,7 +177,7 @@ CORE_ROWS=(
     mutants_of_the_commit
 )
 # Of the protocol's simulation, as many seeds as take about a minute.
-CORE_SEEDS=3000
+CORE_SEEDS=10000
 
 core_fault_matrix() {
     local status=0

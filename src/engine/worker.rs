@@ -1,7 +1,7 @@
 //! One worker: reads its partitions for a tick, closes it, lets the graph catch up, and so on.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -153,7 +153,8 @@ impl Gate {
 pub(super) struct Shared {
     pub(super) options: EngineOptions,
     pub(super) assembly: assembly::Settings,
-    pub(super) operators: Arc<state_sizes::Names>,
+    /// The names of the graph's operators, once a worker asks for them.
+    pub(super) operators: OnceLock<Arc<state_sizes::Names>>,
     pub(super) source: Arc<dyn Source>,
     /// Of all processes.
     pub(super) partitions: Vec<Planned>,
@@ -196,7 +197,7 @@ impl Shared {
         Shared {
             options: options.clone(),
             assembly: options.assembly(),
-            operators: Arc::new(state_sizes::names(options.assembly())),
+            operators: OnceLock::new(),
             source: Arc::clone(source),
             partitions,
             gate,
@@ -217,6 +218,10 @@ impl Shared {
             failed: AtomicBool::new(false),
             error: Mutex::default(),
         }
+    }
+
+    fn operators(&self) -> &Arc<state_sizes::Names> {
+        self.operators.get_or_init(|| Arc::new(state_sizes::names(self.assembly.clone())))
     }
 
     fn shards(&self) -> Option<Sender<Shard>> {
@@ -282,9 +287,9 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>) {
         (channels.batches.clone(), channels.raw.clone())
     };
     let Some(batches) = batches else { return };
-    state_sizes::watch(worker, &shared.operators, &shared.metrics);
+    state_sizes::watch(worker, shared.operators(), &shared.metrics);
     if let Some(times) = &shared.operator_times {
-        operator_times::watch(worker, &shared.operators, &shared.metrics, times);
+        operator_times::watch(worker, shared.operators(), &shared.metrics, times);
     }
     let mut feed = Feed::new(assembly::parts(&shared.assembly));
     let mut notes_input: NotesInput = InputHandle::new();

@@ -7,7 +7,7 @@ use crate::row::{Row, times};
 #[test]
 fn f36_simulation_seeds() {
     let mut row = Row::begin("F36", "simulated instances die, take over, sleep; the store goes back in time");
-    let seeds = times(10_000, 1_000_000);
+    let seeds = times(30_000, 1_000_000);
     let mut sum = Account::default();
     for turn in 0..u64::from(seeds) {
         // The first seed alone is what is printed; the others follow from it.
