@@ -3,6 +3,7 @@
 //! Both stores write exactly these documents and both readers give them back, so that whatever reads a store
 //! (dashboard, API, verification) sees one shape.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -92,8 +93,11 @@ impl Value {
     }
 }
 
+/// The name of a field: one of this program's, which is not copied for each document, or one that a store or a user gave.
+pub type FieldName = Cow<'static, str>;
+
 /// Named values in the order in which they are written.
-pub type Fields = Vec<(String, Value)>;
+pub type Fields = Vec<(FieldName, Value)>;
 
 /// One document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

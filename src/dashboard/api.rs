@@ -151,7 +151,7 @@ fn metrics(snapshot: &Snapshot) -> String {
     for document in &snapshot.metrics {
         let Some(name) = document.text("name") else { continue };
         let common = ["type", "name", "timestamp", "epoch", "as_of"];
-        let own = document.fields.iter().filter(|(field, _)| !common.contains(&field.as_str())).cloned().collect();
+        let own = document.fields.iter().filter(|(field, _)| !common.contains(&&**field)).cloned().collect();
         metrics.insert(name, MetricFields(own));
     }
     json(&MetricsBody { epoch: snapshot.epoch(), as_of: Instant(snapshot.as_of()), metrics })

@@ -33,10 +33,10 @@ fn cells(document: &Document) -> Vec<(String, String)> {
             Value::Document(fields) if name == "key" => {
                 for (part, value) in fields {
                     let taken = document.get(part).is_some();
-                    cells.push((if taken { format!("key.{part}") } else { part.clone() }, cell(value)));
+                    cells.push((if taken { format!("key.{part}") } else { part.to_string() }, cell(value)));
                 }
             }
-            _ => cells.push((name.clone(), cell(value))),
+            _ => cells.push((name.to_string(), cell(value))),
         }
     }
     cells
@@ -80,9 +80,9 @@ fn push_row<'a>(out: &mut String, cells: impl Iterator<Item = &'a str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Collection;
+    use crate::document::{Collection, Fields};
 
-    fn row(id: &str, fields: Vec<(String, Value)>) -> Document {
+    fn row(id: &str, fields: Fields) -> Document {
         Document { collection: Collection::AggregatedData, id: id.into(), fields }
     }
 

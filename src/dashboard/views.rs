@@ -189,7 +189,7 @@ fn key_filter(feed: &Feed, known: Option<&Kind>, request: &ViewRequest) -> Resul
 
 fn key_field(row: &Document) -> Option<String> {
     match row.get("key") {
-        Some(Value::Document(fields)) => fields.first().map(|(name, _)| name.clone()),
+        Some(Value::Document(fields)) => fields.first().map(|(name, _)| name.to_string()),
         _ => None,
     }
 }

@@ -64,7 +64,7 @@ impl AlertBook {
             let mut alert = Alert { open, times_opened, fields: Fields::new() };
             let (opened, resolved) = (is_ahead("opened_at"), is_ahead("resolved_at"));
             for (name, value) in document.fields {
-                let value = match (name.as_str(), as_of) {
+                let value = match (&*name, as_of) {
                     ("epoch" | "as_of", _) => continue,
                     ("resolved_at", _) if resolved => {
                         alert.open = true;
@@ -127,13 +127,13 @@ impl AlertBook {
         let alert = self.alerts.get_mut(id).filter(|alert| alert.open)?;
         alert.open = false;
         for (name, value) in &mut alert.fields {
-            match (name.as_str(), stamp.as_of) {
+            match (&**name, stamp.as_of) {
                 ("state", _) => *value = Value::Text(String::from("resolved")),
                 ("timestamp", Some(as_of)) => *value = Value::Time(as_of),
                 _ => {}
             }
         }
-        alert.fields.extend(stamp.as_of.map(|as_of| (String::from("resolved_at"), Value::Time(as_of))));
+        alert.fields.extend(stamp.as_of.map(|as_of| ("resolved_at".into(), Value::Time(as_of))));
         Some(written(id.to_owned(), alert.fields.clone(), stamp))
     }
 }
@@ -157,10 +157,10 @@ fn open_fields(
     times_opened: i64,
     as_of: Option<Millis>,
 ) -> Fields {
-    let text = |name: &str, value: &str| (name.to_owned(), Value::Text(value.to_owned()));
-    let int = |name: &str, value: i64| (name.to_owned(), Value::Int(value));
-    let time = |name: &str, value: Option<Millis>| value.map(|value| (name.to_owned(), Value::Time(value)));
-    let mut fields = vec![text("type", "alert"), text("kind", kind.name()), text("severity", kind.severity())];
+    let text = |name: &'static str, value: &str| (name.into(), Value::Text(value.to_owned()));
+    let int = |name: &'static str, value: i64| (name.into(), Value::Int(value));
+    let time = |name: &'static str, value: Option<Millis>| value.map(|value| (name.into(), Value::Time(value)));
+    let mut fields: Fields = vec![text("type", "alert"), text("kind", kind.name()), text("severity", kind.severity())];
     fields.extend(time("timestamp", as_of));
     fields.extend(match subject {
         Subject::Stock(key) => vec![text("product_id", &key.product_id), text("warehouse_id", &key.warehouse_id)],

@@ -24,7 +24,7 @@ use super::plan::Plan;
 use super::rebuild::{self, Rebuild};
 use super::worker::Shared;
 use super::{EngineError, Summary, now};
-use crate::document::{Collection, Document, Value};
+use crate::document::{Collection, Document, Fields, Value};
 use crate::status::{Phase, StatusSnapshot};
 use crate::store::{Commit, Fingerprint, Fingerprints, Offsets, Origin, Progress, Store};
 
@@ -561,16 +561,16 @@ fn changes(rows: Vec<(Row, Diff)>) -> Result<Vec<Change>, EngineError> {
 
 fn dead_letter(letter: DeadLetter, epoch: u64) -> Document {
     let DeadLetter { topic, partition, offset, key, value, kafka_timestamp, reason, detail } = letter;
-    let mut fields = vec![
-        (String::from("topic"), Value::Text(topic.name().to_owned())),
-        (String::from("partition"), Value::Int(i64::from(partition))),
-        (String::from("offset"), Value::Int(offset)),
+    let mut fields: Fields = vec![
+        ("topic".into(), Value::Text(topic.name().to_owned())),
+        ("partition".into(), Value::Int(i64::from(partition))),
+        ("offset".into(), Value::Int(offset)),
     ];
-    fields.extend(key.map(|key| (String::from("key"), Value::Bytes(key))));
-    fields.extend(value.map(|value| (String::from("value"), Value::Bytes(value))));
-    fields.extend(kafka_timestamp.map(|timestamp| (String::from("kafka_timestamp"), Value::Time(timestamp))));
-    fields.push((String::from("reason"), Value::Text(reason.name().to_owned())));
-    fields.push((String::from("detail"), Value::Text(detail)));
-    fields.push((String::from("epoch"), Value::Int(i64::try_from(epoch).unwrap_or(i64::MAX))));
+    fields.extend(key.map(|key| ("key".into(), Value::Bytes(key))));
+    fields.extend(value.map(|value| ("value".into(), Value::Bytes(value))));
+    fields.extend(kafka_timestamp.map(|timestamp| ("kafka_timestamp".into(), Value::Time(timestamp))));
+    fields.push(("reason".into(), Value::Text(reason.name().to_owned())));
+    fields.push(("detail".into(), Value::Text(detail)));
+    fields.push(("epoch".into(), Value::Int(i64::try_from(epoch).unwrap_or(i64::MAX))));
     Document { collection: Collection::DeadLetters, id: record_id(topic, partition, offset), fields }
 }

@@ -7,7 +7,7 @@ use tillflow_dataflows::measures::{SalesMeasures, SupplyMeasures, VisitMeasures}
 use tillflow_dataflows::outputs::{Metric, RollupKey, Row, RowBody, RowKey, StockKey, View};
 use tillflow_dataflows::records::{Millis, Outcome, Reason, StockLevel};
 
-use crate::document::{Collection, Document, Fields, Value, decimal_text, push_id_part};
+use crate::document::{Collection, Document, FieldName, Fields, Value, decimal_text, push_id_part};
 use crate::views::ViewSet;
 
 /// What every view document says beside its own fields.
@@ -21,10 +21,10 @@ pub struct Stamp {
 
 impl Stamp {
     /// The epoch and, if there is one, `as_of`.
-    pub(super) fn fields(self) -> impl Iterator<Item = (String, Value)> {
+    pub(super) fn fields(self) -> impl Iterator<Item = (FieldName, Value)> {
         let epoch = Value::Int(i64::try_from(self.epoch).unwrap_or(i64::MAX));
-        let as_of = self.as_of.map(|as_of| (String::from("as_of"), Value::Time(as_of)));
-        std::iter::once((String::from("epoch"), epoch)).chain(as_of)
+        let as_of = self.as_of.map(|as_of| ("as_of".into(), Value::Time(as_of)));
+        std::iter::once(("epoch".into(), epoch)).chain(as_of)
     }
 }
 
@@ -61,33 +61,36 @@ pub fn document((key, body): &Row, stamp: Stamp, views: &ViewSet) -> Option<Docu
     Some(Document { collection, id, fields })
 }
 
-fn text(name: &str, value: &str) -> (String, Value) {
-    (name.to_owned(), Value::Text(value.to_owned()))
+fn text(name: &'static str, value: &str) -> (FieldName, Value) {
+    (name.into(), Value::Text(value.to_owned()))
 }
 
-fn int(name: &str, value: i64) -> (String, Value) {
-    (name.to_owned(), Value::Int(value))
+fn int(name: &'static str, value: i64) -> (FieldName, Value) {
+    (name.into(), Value::Int(value))
 }
 
-fn money(name: &str, value: i128) -> (String, Value) {
-    (name.to_owned(), Value::money(value))
+fn money(name: &'static str, value: i128) -> (FieldName, Value) {
+    (name.into(), Value::money(value))
 }
 
-fn time(name: &str, value: Millis) -> (String, Value) {
-    (name.to_owned(), Value::Time(value))
+fn time(name: &'static str, value: Millis) -> (FieldName, Value) {
+    (name.into(), Value::Time(value))
 }
 
 /// What a windowed view is called, and the fields of a row's key.
-fn named<'a>(key: &RollupKey, views: &'a ViewSet) -> (&'a str, Vec<(&'a str, Value)>) {
+fn named<'a>(key: &RollupKey, views: &'a ViewSet) -> (&'a str, Fields) {
     match (key.view.name(), views.layout(key.view)) {
         (Some(name), _) => {
-            let field = key.view.key_field().map(|field| (field, Value::Text(key.key.to_string())));
+            let field = key.view.key_field().map(|field| (field.into(), Value::Text(key.key.to_string())));
             (name, field.into_iter().collect())
         }
         (None, Some(layout)) => {
             // Without fields there is no value either.
             let values = layout.key.iter().zip(key_values(&key.key));
-            (&layout.name, values.map(|(field, value)| (field.name.as_str(), key_value(field.kind, value))).collect())
+            (
+                &layout.name,
+                values.map(|(field, value)| (field.name.clone().into(), key_value(field.kind, value))).collect(),
+            )
         }
         (None, None) => panic!("{:?} is not among the added views", key.view),
     }
@@ -140,13 +143,12 @@ pub(super) fn stock_id_parts(id: &mut String, key: &StockKey) {
 fn rollup_fields(key: &RollupKey, body: &RowBody, views: &ViewSet) -> Fields {
     let RollupKey { window, view, .. } = key;
     let (name, key) = named(key, views);
-    let key = key.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
     let mut fields = vec![
         text("type", name),
         text("granularity", window.granularity.name()),
         time("timestamp", window.start),
         time("window_end", window.end()),
-        (String::from("key"), Value::Document(key)),
+        ("key".into(), Value::Document(key)),
     ];
     let is_final = match body {
         RowBody::Sales(measures, is_final) => {
@@ -187,18 +189,18 @@ fn rollup_fields(key: &RollupKey, body: &RowBody, views: &ViewSet) -> Fields {
         RowBody::Added(measures, is_final) => {
             let layout = views.layout(*view).expect("the view has a name, so it has a layout");
             let numbers = layout.measures.iter().filter_map(|field| {
-                field.number.of(measures).map(|number| (field.name.clone(), measured(field.kind, number)))
+                field.number.of(measures).map(|number| (field.name.clone().into(), measured(field.kind, number)))
             });
             fields.extend(numbers);
             is_final
         }
         other => panic!("a row of {view:?} has the body {other:?}"),
     };
-    fields.push((String::from("final"), Value::Bool(*is_final)));
+    fields.push(("final".into(), Value::Bool(*is_final)));
     fields
 }
 
-fn sales_fields(measures: &SalesMeasures) -> impl Iterator<Item = (String, Value)> {
+fn sales_fields(measures: &SalesMeasures) -> impl Iterator<Item = (FieldName, Value)> {
     let SalesMeasures { transactions, units, revenue } = *measures;
     let average = (transactions != 0).then(|| money("average_order_value", divide(revenue, i128::from(transactions))));
     [int("transactions", transactions), int("units", units), money("revenue", revenue)].into_iter().chain(average)
@@ -211,7 +213,7 @@ fn visit_fields(view: View, measures: &VisitMeasures) -> Fields {
             int("bounced", measures.bounced),
             int("converted", measures.converted),
             int("page_views", measures.page_views),
-            (String::from("duration_seconds"), Value::Decimal { digits: i128::from(measures.duration), scale: 3 }),
+            ("duration_seconds".into(), Value::Decimal { digits: i128::from(measures.duration), scale: 3 }),
         ],
         View::Funnel => vec![
             int("sessions", measures.sessions),
@@ -249,7 +251,7 @@ fn metric_fields(metric: Metric, body: &RowBody, as_of: Option<Millis>) -> Field
                     int("units", product.units),
                 ])
             });
-            fields.push((String::from("products"), Value::List(products.collect())));
+            fields.push(("products".into(), Value::List(products.collect())));
         }
         RowBody::LastHour(counts) => fields.extend([
             int("events", counts.events),
@@ -272,8 +274,8 @@ fn metric_fields(metric: Metric, body: &RowBody, as_of: Option<Millis>) -> Field
             let outcomes =
                 Outcome::ALL.iter().zip(measures.outcomes).map(|(outcome, count)| int(outcome.name(), count));
             let reasons = Reason::ALL.iter().zip(measures.reasons).map(|(reason, count)| int(reason.name(), count));
-            fields.push((String::from("outcomes"), Value::Document(outcomes.collect())));
-            fields.push((String::from("reasons"), Value::Document(reasons.collect())));
+            fields.push(("outcomes".into(), Value::Document(outcomes.collect())));
+            fields.push(("reasons".into(), Value::Document(reasons.collect())));
         }
         other => panic!("the metric {metric:?} has the body {other:?}"),
     }
@@ -300,7 +302,7 @@ fn supply_fields(product: &str, supply: &SupplyMeasures, as_of: Option<Millis>) 
     fields.extend(as_of.map(|as_of| time("timestamp", as_of)));
     fields.extend([text("product_id", product), int("stock", supply.stock), int("units_sold_7d", supply.units_sold)]);
     let days = days_of_supply(supply).map(|digits| Value::Decimal { digits, scale: 1 });
-    fields.extend(days.map(|days| (String::from("days_of_supply"), days)));
+    fields.extend(days.map(|days| ("days_of_supply".into(), days)));
     fields
 }
 

@@ -429,7 +429,7 @@ fn raw_document(
     event_time: Option<Millis>,
 ) -> Document {
     let mut fields: Fields = Vec::with_capacity(9);
-    let mut field = |name: &str, value: Value| fields.push((name.to_owned(), value));
+    let mut field = |name: &'static str, value: Value| fields.push((name.into(), value));
     field("topic", Value::Text(topic.name().to_owned()));
     field("partition", Value::Int(i64::from(partition)));
     field("offset", Value::Int(record.offset));

@@ -34,7 +34,7 @@ use super::plan::{Plan, Planned};
 use super::start::Start;
 use super::worker::{Channels, Gate, Shared};
 use super::{EngineError, EngineOptions, Run};
-use crate::document::{Collection, Document, Value};
+use crate::document::{Collection, Document, FieldName, Value};
 use crate::source::{Assignment, PartitionInfo, Reader, Source, SourceError};
 use crate::store::{Commit, Fingerprints, Offsets, Origin, Progress, Scanned, Store, StoreError, StoreScan};
 use crate::views::ViewSet;
@@ -850,11 +850,11 @@ fn check(world: &World, before: Option<&Progress>) -> Result<(), String> {
     let stamp = Stamp { epoch: 0, as_of: None };
     let views = ViewSet::default();
     let rows = state.rows();
-    let plain = |document: &Document| -> Vec<(String, Value)> {
+    let plain = |document: &Document| -> Vec<(FieldName, Value)> {
         let stamps = ["epoch", "as_of", "timestamp"];
-        document.fields.iter().filter(|(name, _)| !stamps.contains(&name.as_str())).cloned().collect()
+        document.fields.iter().filter(|(name, _)| !stamps.contains(&&**name)).cloned().collect()
     };
-    let expected: BTreeMap<(Collection, String), Vec<(String, Value)>> = rows
+    let expected: BTreeMap<(Collection, String), Vec<(FieldName, Value)>> = rows
         .iter()
         .filter_map(|row| document(row, stamp, &views))
         .map(|document| ((document.collection, document.id.clone()), plain(&document)))

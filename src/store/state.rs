@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tillflow_dataflows::records::Topic;
 
 use super::{Acceptance, Accepted, Fingerprint, Fingerprints, Offsets, Origin, Progress, StoreError};
-use crate::document::{Collection, Document, Fields, Value};
+use crate::document::{Collection, Document, FieldName, Fields, Value};
 
 /// The `_id` of the progress document.
 pub(super) const PROGRESS: &str = "progress";
@@ -207,7 +207,7 @@ fn numbers_by_partition(document: &Document, field: &str) -> Result<BTreeMap<(To
 fn by_partition<T>(values: &BTreeMap<(Topic, i32), T>, of_partition: impl Fn(&T) -> Value) -> Value {
     let mut topics: Fields = Vec::new();
     for ((topic, partition), value) in values {
-        let partition = (partition.to_string(), of_partition(value));
+        let partition = (FieldName::from(partition.to_string()), of_partition(value));
         match topics.last_mut() {
             Some((name, Value::Document(partitions))) if name == topic.name() => partitions.push(partition),
             _ => topics.push((topic.name().into(), Value::Document(vec![partition]))),

@@ -93,7 +93,7 @@ impl VisitSums {
             int("bounced", self.bounced),
             int("converted", self.converted),
             int("page_views", self.page_views),
-            (String::from("duration_seconds"), Value::Decimal { digits: self.duration, scale: 3 }),
+            ("duration_seconds".into(), Value::Decimal { digits: self.duration, scale: 3 }),
         ]
     }
 

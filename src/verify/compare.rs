@@ -101,7 +101,7 @@ impl Comparison {
     /// The digest of what is compared of a document.
     fn digest(&mut self, collection: Collection, fields: &Fields) -> u128 {
         let besides = besides(collection);
-        self.digests.of(fields.iter().filter(|(name, _)| !besides.contains(&name.as_str())))
+        self.digests.of(fields.iter().filter(|(name, _)| !besides.contains(&&**name)))
     }
 
     /// Epoch and as_of: there, and the same in all documents of an epoch. Their bounds are judged at the end.
@@ -261,7 +261,7 @@ impl Comparison {
 pub(super) fn comparable_letter(fields: Fields, form: &dyn Fn(Value) -> Value) -> Fields {
     fields
         .into_iter()
-        .filter_map(|(name, value)| match (name.as_str(), value) {
+        .filter_map(|(name, value)| match (&*name, value) {
             // A key of no bytes is no key.
             ("key", Value::Bytes(key)) if key.is_empty() => None,
             ("value", value) => Some((name, form(value))),

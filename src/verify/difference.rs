@@ -113,7 +113,7 @@ pub(super) fn fields_that_differ(stored: &Fields, expected: &Fields, besides: &[
     let value =
         |fields: &Fields, name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value).cloned();
     let mut names: Vec<&str> =
-        stored.iter().chain(expected).map(|(name, _)| name.as_str()).filter(|name| !besides.contains(name)).collect();
+        stored.iter().chain(expected).map(|(name, _)| &**name).filter(|name| !besides.contains(name)).collect();
     names.sort_unstable();
     names.dedup();
     let differing = names.into_iter().filter_map(|name| {
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn values_that_read_the_same_are_told_apart_by_their_kind() {
-        let fields = |value| vec![(String::from("units"), value)];
+        let fields = |value| vec![("units".into(), value)];
         let differing = fields_that_differ(&fields(Value::Text("7".into())), &fields(Value::Int(7)), &[]);
         assert_eq!(differing[0].stored.as_deref(), Some("text 7"));
         assert_eq!(differing[0].expected.as_deref(), Some("integer 7"));

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use crate::document::Value;
+use crate::document::{FieldName, Value};
 
 /// Two hashes of 64 bits under keys of this run alone: nobody can prepare documents that agree in both.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Digests {
 
 impl Digests {
     /// The digest of some fields, whatever their order.
-    pub(super) fn of<'a>(&mut self, fields: impl Iterator<Item = &'a (String, Value)>) -> u128 {
+    pub(super) fn of<'a>(&mut self, fields: impl Iterator<Item = &'a (FieldName, Value)>) -> u128 {
         self.bytes.clear();
         push_fields(&mut self.bytes, fields);
         let hash = |state: &RandomState| u128::from(state.hash_one(&self.bytes));
@@ -46,8 +46,8 @@ fn push(bytes: &mut Vec<u8>, value: &Value) {
     }
 }
 
-fn push_fields<'a>(bytes: &mut Vec<u8>, fields: impl Iterator<Item = &'a (String, Value)>) {
-    let mut fields: Vec<&(String, Value)> = fields.collect();
+fn push_fields<'a>(bytes: &mut Vec<u8>, fields: impl Iterator<Item = &'a (FieldName, Value)>) {
+    let mut fields: Vec<&(FieldName, Value)> = fields.collect();
     fields.sort_by(|a, b| a.0.cmp(&b.0));
     bytes.extend_from_slice(&fields.len().to_le_bytes());
     for (name, value) in fields {
@@ -67,8 +67,8 @@ mod tests {
     use super::*;
     use crate::document::Fields;
 
-    fn field(name: &str, value: Value) -> (String, Value) {
-        (name.to_owned(), value)
+    fn field(name: &'static str, value: Value) -> (FieldName, Value) {
+        (name.into(), value)
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl View {
             while let Some((start, is_final, groups)) = windows.close_first(closing) {
                 for (key, group) in groups.into_iter().filter(|(_, group)| group.rows != 0) {
                     let fields = self.definition.group_by.iter().zip(key);
-                    let key = fields.map(|(field, value)| (field.name().to_owned(), shown(*field, value))).collect();
+                    let key = fields.map(|(field, value)| (field.name().into(), shown(*field, value))).collect();
                     let of = (start, windows.width);
                     let measures = measured(&self.definition, group);
                     give(keyed_document(&self.definition.name, of, key, measures, is_final && ever_final));
@@ -121,7 +121,7 @@ fn measured(definition: &GroupBy, group: Group) -> Fields {
             Aggregate::Min(field) => (field.kind(), extreme(values.first_key_value())),
             Aggregate::Max(field) => (field.kind(), extreme(values.last_key_value())),
         };
-        fields.extend(number.map(|number| (measure.name.clone(), numbered(kind, number))));
+        fields.extend(number.map(|number| (measure.name.clone().into(), numbered(kind, number))));
     }
     fields
 }

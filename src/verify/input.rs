@@ -152,7 +152,7 @@ fn given(store: &mut dyn StoreScan, offset: i64, row: Document) -> Result<Given,
             value = Some(untouched.clone());
         }
     }
-    let stored = row.fields.into_iter().filter(|(name, _)| !matches!(name.as_str(), "value" | "key")).collect();
+    let stored = row.fields.into_iter().filter(|(name, _)| !matches!(&**name, "value" | "key")).collect();
     Ok(Given { record: OwnedRecord { offset, timestamp, key, value }, stored: Some(stored) })
 }
 

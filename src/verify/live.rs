@@ -13,7 +13,7 @@ use super::admission::{Place, SaleRow};
 use super::names::{Name, Names};
 use super::numbers::{DAY, HOUR, MINUTE, start_of};
 use super::windows::{SaleSums, Windows, count, int, money, text};
-use crate::document::{Collection, Document, Fields, Value};
+use crate::document::{Collection, Document, FieldName, Fields, Value};
 
 /// Hours that `units_sold_7d` is made of.
 const SUPPLY_HOURS: i64 = 168;
@@ -240,7 +240,7 @@ impl Live {
     }
 }
 
-pub(super) fn length(name: &str, length: usize) -> (String, Value) {
+pub(super) fn length(name: &'static str, length: usize) -> (FieldName, Value) {
     int(name, i64::try_from(length).unwrap_or(i64::MAX))
 }
 
@@ -257,7 +257,7 @@ fn total(products: &HashMap<Name, SaleSums>) -> SaleSums {
     total
 }
 
-fn top(products: &HashMap<Name, SaleSums>, names: &Names) -> (String, Value) {
+fn top(products: &HashMap<Name, SaleSums>, names: &Names) -> (FieldName, Value) {
     let mut ranked: Vec<(&str, &SaleSums)> =
         products.iter().map(|(product, sums)| (names.text(*product), sums)).collect();
     ranked.sort_unstable_by_key(|(product, sums)| (std::cmp::Reverse(sums.revenue), *product));
@@ -269,16 +269,16 @@ fn top(products: &HashMap<Name, SaleSums>, names: &Names) -> (String, Value) {
             count("units", sums.units),
         ])
     });
-    (String::from("products"), Value::List(products.collect()))
+    ("products".into(), Value::List(products.collect()))
 }
 
 fn quality_fields(quality: &Quality) -> Fields {
-    let counted = |name: &str, number: u64| int(name, i64::try_from(number).unwrap_or(i64::MAX));
+    let counted = |name: &'static str, number: u64| int(name, i64::try_from(number).unwrap_or(i64::MAX));
     let outcomes = Outcome::ALL.iter().zip(quality.outcomes).map(|(outcome, number)| counted(outcome.name(), number));
     let reasons = Reason::ALL.iter().zip(quality.reasons).map(|(reason, number)| counted(reason.name(), number));
     vec![
-        (String::from("outcomes"), Value::Document(outcomes.collect())),
-        (String::from("reasons"), Value::Document(reasons.collect())),
+        ("outcomes".into(), Value::Document(outcomes.collect())),
+        ("reasons".into(), Value::Document(reasons.collect())),
     ]
 }
 

@@ -438,9 +438,9 @@ impl Recomputation {
     fn dead_letter(&self, span: &Span, record: &OwnedRecord, reason: Reason) -> Document {
         let mut fields = place_fields(span.topic, span.partition, record.offset);
         fields.push(text("reason", reason.name()));
-        fields.extend(record.key.clone().map(|key| (String::from("key"), Value::Bytes(key))));
-        fields.extend(record.value.clone().map(|value| (String::from("value"), Value::Bytes(value))));
-        fields.extend(record.timestamp.map(|at| (String::from("kafka_timestamp"), Value::Time(at))));
+        fields.extend(record.key.clone().map(|key| ("key".into(), Value::Bytes(key))));
+        fields.extend(record.value.clone().map(|value| ("value".into(), Value::Bytes(value))));
+        fields.extend(record.timestamp.map(|at| ("kafka_timestamp".into(), Value::Time(at))));
         let id = record_id(span.topic, span.partition, record.offset);
         let fields = letter_form(fields, self.from_raw, self.json_kept);
         Document { collection: Collection::DeadLetters, id, fields }

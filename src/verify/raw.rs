@@ -9,7 +9,7 @@ use super::compare::Comparison;
 use super::difference::{DifferenceKind, Evidence, fields_that_differ};
 use super::input::{Span, place_fields, record_id};
 use super::windows::text;
-use crate::document::{Collection, Fields, Value};
+use crate::document::{Collection, FieldName, Fields, Value};
 use crate::source::channel::OwnedRecord;
 use crate::store::StoreScan;
 
@@ -34,7 +34,7 @@ fn verdict_fields(span: &Span, record: &OwnedRecord, verdict: &Verdict) -> Field
     let mut fields = place_fields(span.topic, span.partition, record.offset);
     fields.push(text("outcome", verdict.outcome.name()));
     let timestamp = verdict.event_time.or(record.timestamp);
-    fields.extend(timestamp.map(|timestamp| (String::from("timestamp"), Value::Time(timestamp))));
+    fields.extend(timestamp.map(|timestamp| ("timestamp".into(), Value::Time(timestamp))));
     fields.extend(verdict.reason.map(|reason| text("reason", reason.name())));
     fields
 }
@@ -48,7 +48,7 @@ pub(super) fn check_row(
     comparison: &mut Comparison,
 ) {
     let text = |value: &Value, wanted: &str| matches!(value, Value::Text(text) if text == wanted);
-    let is_right = |(name, value): &(String, Value)| match name.as_str() {
+    let is_right = |(name, value): &(FieldName, Value)| match &**name {
         "topic" => text(value, span.topic.name()),
         "partition" => *value == Value::Int(i64::from(span.partition)),
         "offset" => *value == Value::Int(record.offset),
@@ -97,14 +97,14 @@ impl RawCheck {
         comparison: &mut Comparison,
     ) -> Result<(), VerifyError> {
         let mut expected = verdict_fields(span, record, verdict);
-        let timestamp = record.timestamp.map(|at| (String::from("kafka_timestamp"), Value::Time(at)));
+        let timestamp = record.timestamp.map(|at| ("kafka_timestamp".into(), Value::Time(at)));
         expected.extend(timestamp);
         if let Some(key) = &record.key {
             let key = String::from_utf8(key.clone()).map_or_else(|_| Value::Bytes(key.clone()), Value::Text);
-            expected.push((String::from("key"), key));
+            expected.push(("key".into(), key));
         }
         if let Some(value) = &record.value {
-            expected.push((String::from("value"), value_form(verdict.reason, value.clone(), self.json_kept)));
+            expected.push(("value".into(), value_form(verdict.reason, value.clone(), self.json_kept)));
         }
         self.waiting.push((record_id(span.topic, span.partition, record.offset), expected));
         if self.waiting.len() >= AT_ONCE { self.look_up(store, comparison) } else { Ok(()) }
@@ -145,7 +145,7 @@ pub(super) fn counted(fields: &Fields) -> Option<u64> {
     let outcomes = fields.iter().find(|(name, _)| name == "outcomes").map(|(_, value)| value)?;
     let Value::Document(outcomes) = outcomes else { return None };
     let known = |name: &str| Outcome::ALL.iter().any(|outcome| outcome.name() == name);
-    let count = |(name, value): &(String, Value)| match value {
+    let count = |(name, value): &(FieldName, Value)| match value {
         Value::Int(count) if known(name) => u64::try_from(*count).ok(),
         _ => None,
     };

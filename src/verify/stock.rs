@@ -162,7 +162,7 @@ fn row_alerts(level: &StockLevel, state: State, maintained: &impl Fn(&str) -> bo
 }
 
 /// An open alert, without what depends on when it was opened.
-fn alert(kind: &str, severity: &str, subject: &[(&str, &str)], message: &str) -> Document {
+fn alert(kind: &str, severity: &str, subject: &[(&'static str, &str)], message: &str) -> Document {
     let mut id = format!("alert|{kind}");
     let mut fields = vec![text("type", "alert"), text("kind", kind), text("severity", severity)];
     for (field, value) in subject {
@@ -186,7 +186,7 @@ fn stock_document(level: &StockLevel) -> Document {
         text("category", &level.category),
         int("current_stock", level.current_stock),
         int("reorder_level", level.reorder_level),
-        (String::from("last_updated"), Value::Time(level.last_updated)),
+        ("last_updated".into(), Value::Time(level.last_updated)),
     ];
     fields.extend(level.status.as_deref().map(|status| text("status", status)));
     Document { collection: Collection::RealTimeMetrics, id, fields }
@@ -202,7 +202,7 @@ fn supply_document(product: &str, supply: &Supply) -> Document {
         count("units_sold_7d", supply.units_sold),
     ];
     let days = supply.days().map(|digits| Value::Decimal { digits, scale: 1 });
-    fields.extend(days.map(|days| (String::from("days_of_supply"), days)));
+    fields.extend(days.map(|days| ("days_of_supply".into(), days)));
     Document { collection: Collection::RealTimeMetrics, id, fields }
 }
 

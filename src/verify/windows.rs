@@ -7,7 +7,7 @@ use tillflow_dataflows::records::Millis;
 
 use super::names::{Name, Names};
 use super::numbers::{granularity, half_even, instant, start_of};
-use crate::document::{Collection, Document, Fields, Value, decimal_text, push_id_part};
+use crate::document::{Collection, Document, FieldName, Fields, Value, decimal_text, push_id_part};
 
 /// Which windows are to be given away, and which of them are final.
 #[derive(Clone, Copy, Debug)]
@@ -97,29 +97,29 @@ impl SaleSums {
     }
 }
 
-pub(super) fn text(name: &str, value: &str) -> (String, Value) {
-    (name.to_owned(), Value::Text(value.to_owned()))
+pub(super) fn text(name: &'static str, value: &str) -> (FieldName, Value) {
+    (name.into(), Value::Text(value.to_owned()))
 }
 
-pub(super) fn int(name: &str, value: i64) -> (String, Value) {
-    (name.to_owned(), Value::Int(value))
+pub(super) fn int(name: &'static str, value: i64) -> (FieldName, Value) {
+    (name.into(), Value::Int(value))
 }
 
 /// A sum that is a whole number. Beyond 64 bits no store can hold it, nor is it equal to what a store holds.
-pub(super) fn count(name: &str, value: i128) -> (String, Value) {
+pub(super) fn count(name: &'static str, value: i128) -> (FieldName, Value) {
     let value = i64::try_from(value).map_or_else(|_| Value::Decimal { digits: value, scale: 0 }, Value::Int);
-    (name.to_owned(), value)
+    (name.into(), value)
 }
 
-pub(super) fn money(name: &str, ten_thousandths: i128) -> (String, Value) {
-    (name.to_owned(), Value::money(ten_thousandths))
+pub(super) fn money(name: &'static str, ten_thousandths: i128) -> (FieldName, Value) {
+    (name.into(), Value::money(ten_thousandths))
 }
 
 /// The document of a window, without its epoch and as_of.
 pub(super) fn window_document(
     view: &str,
     of: (Millis, Millis),
-    key: Option<(&str, Name)>,
+    key: Option<(&'static str, Name)>,
     names: &Names,
     measures: Fields,
     is_final: bool,
@@ -149,10 +149,10 @@ pub(super) fn keyed_document(
     let mut fields = vec![
         text("type", view),
         text("granularity", granularity(width)),
-        (String::from("timestamp"), Value::Time(start)),
-        (String::from("window_end"), Value::Time(start + width)),
-        (String::from("key"), Value::Document(key)),
-        (String::from("final"), Value::Bool(is_final)),
+        ("timestamp".into(), Value::Time(start)),
+        ("window_end".into(), Value::Time(start + width)),
+        ("key".into(), Value::Document(key)),
+        ("final".into(), Value::Bool(is_final)),
     ];
     fields.extend(measures);
     Document { collection: Collection::AggregatedData, id, fields }

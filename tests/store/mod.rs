@@ -77,15 +77,15 @@ macro_rules! conformance_suite {
 pub const AT: i64 = 1_705_312_800_123;
 const HOUR: i64 = 3_600_000;
 
-pub fn fields(fields: Vec<(&str, Value)>) -> Fields {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+pub fn fields(fields: Vec<(&'static str, Value)>) -> Fields {
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
 pub fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-pub fn document(collection: Collection, id: &str, content: Vec<(&str, Value)>) -> Document {
+pub fn document(collection: Collection, id: &str, content: Vec<(&'static str, Value)>) -> Document {
     Document { collection, id: id.into(), fields: fields(content) }
 }
 
@@ -375,7 +375,7 @@ pub fn raw(offset: i64, value: Option<Value>) -> Document {
             ("outcome", text("accepted")),
         ],
     );
-    document.fields.extend(value.map(|value| ("value".to_owned(), value)));
+    document.fields.extend(value.map(|value| ("value".into(), value)));
     document
 }
 
@@ -533,7 +533,7 @@ fn day_of_categories() -> Vec<Document> {
             let id = format!("sales_by_category|hour|2024-01-15T{hour:02}:00:00Z|{category}");
             let mut row = row(&id, 1, hour);
             for (name, value) in &mut row.fields {
-                match name.as_str() {
+                match &**name {
                     "type" => *value = text("sales_by_category"),
                     "timestamp" => *value = Value::Time(midnight + hour * HOUR),
                     "key" => *value = Value::Document(fields(vec![("category", text(category))])),

@@ -28,6 +28,12 @@ pub struct SharedBytes(Arc<Vec<u8>>);
 impl SharedBytes {
     /// The bytes, of nobody else.
     pub fn to_mut(&mut self) -> &mut Vec<u8> {
+        if Arc::get_mut(&mut self.0).is_none() {
+            // With the same room: a copy that had none would grow beyond it.
+            let mut copy = Vec::with_capacity(self.0.capacity());
+            copy.extend_from_slice(&self.0);
+            self.0 = Arc::new(copy);
+        }
         Arc::make_mut(&mut self.0)
     }
 
@@ -150,6 +156,16 @@ pub fn read_chunk<T: for<'a> Deserialize<'a>>(chunk: &Chunk, give: &mut dyn FnMu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_shared_bytes_has_the_same_room() {
+        let mut bytes = SharedBytes::from(Vec::with_capacity(100));
+        bytes.to_mut().extend([1, 2, 3]);
+        let shared = bytes.clone();
+        bytes.to_mut().push(4);
+        assert_eq!((&*shared, &*bytes), (&[1, 2, 3][..], &[1, 2, 3, 4][..]));
+        assert!(bytes.capacity() >= 100, "{}", bytes.capacity());
+    }
 
     #[test]
     fn records_come_back_in_order_however_many_chunks_they_fill() {

@@ -176,8 +176,8 @@ fn a_formula_in_a_label_is_text_in_csv() {
     let store = Shared::default();
     store.lock().progress = Some(super::fixture::progress(1));
     let fields = vec![
-        ("product_id".to_owned(), Value::Text("=HYPERLINK(\"http://evil\")".to_owned())),
-        ("current_stock".to_owned(), Value::Int(-4)),
+        ("product_id".into(), Value::Text("=HYPERLINK(\"http://evil\")".to_owned())),
+        ("current_stock".into(), Value::Int(-4)),
     ];
     store.lock().documents = vec![real_time("stock|=x", "stock", fields)];
     let csv = Bench::new(store, true).text("/api/v1/views/stock?format=csv");

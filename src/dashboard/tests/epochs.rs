@@ -65,10 +65,10 @@ fn letters_that_came_later_do_not_push_out_an_epoch_s_own() {
             collection: Collection::DeadLetters,
             id: format!("inventory|0|{offset}"),
             fields: vec![
-                ("kafka_timestamp".to_owned(), Value::Time(AS_OF + offset)),
-                ("reason".to_owned(), Value::Text("not_object".to_owned())),
-                ("detail".to_owned(), Value::Text("a list, no object".to_owned())),
-                ("epoch".to_owned(), Value::Int(901)),
+                ("kafka_timestamp".into(), Value::Time(AS_OF + offset)),
+                ("reason".into(), Value::Text("not_object".to_owned())),
+                ("detail".into(), Value::Text("a list, no object".to_owned())),
+                ("epoch".into(), Value::Int(901)),
             ],
         })
         .collect();

@@ -3,7 +3,7 @@
 use super::fixture::{AS_OF, Bench, Shared, live, progress, text};
 use super::shop::{real_time, sales, shop, view};
 use crate::dashboard::message::Caching;
-use crate::document::{Document, Value};
+use crate::document::{Document, Fields, Value};
 use crate::status::{Phase, Problem};
 
 const PAGES: [&str; 8] = ["/", "/sales", "/activity", "/inventory", "/alerts", "/quality", "/history", "/pipeline"];
@@ -89,7 +89,7 @@ fn zero_is_zero_and_missing_is_a_dash() {
     {
         let mut inner = store.lock();
         inner.progress = Some(progress(3));
-        let mut fields = vec![("name".to_owned(), Value::Text("sales_last_hour".to_owned()))];
+        let mut fields: Fields = vec![("name".into(), Value::Text("sales_last_hour".to_owned()))];
         fields.extend(sales(0, 0));
         inner.documents = vec![real_time("metric|sales_last_hour", "metric", fields)];
     }
@@ -125,7 +125,7 @@ fn labels_from_the_stream_stay_text() {
                 vec![("events".into(), Value::Int(4))],
             ));
             for (kind, severity) in [("out_of_stock", "critical"), (name, name)] {
-                let fields: Vec<(String, Value)> = [
+                let fields: Fields = [
                     ("kind", kind),
                     ("severity", severity),
                     ("product_id", name),
@@ -136,17 +136,17 @@ fn labels_from_the_stream_stay_text() {
                     ("status", name),
                 ]
                 .into_iter()
-                .map(|(field, text)| (field.to_owned(), Value::Text(text.to_owned())))
+                .map(|(field, text)| (field.into(), Value::Text(text.to_owned())))
                 .collect();
                 inner.documents.push(real_time(&format!("alert|{kind}"), "alert", fields.clone()));
                 inner.documents.push(real_time(&format!("stock|{kind}"), "stock", fields));
             }
             let letter = |value: &str| {
                 vec![
-                    ("reason".to_owned(), Value::Text(value.to_owned())),
-                    ("detail".to_owned(), Value::Text(value.to_owned())),
-                    ("value".to_owned(), Value::Bytes(value.as_bytes().to_vec())),
-                    ("epoch".to_owned(), Value::Int(812)),
+                    ("reason".into(), Value::Text(value.to_owned())),
+                    ("detail".into(), Value::Text(value.to_owned())),
+                    ("value".into(), Value::Bytes(value.as_bytes().to_vec())),
+                    ("epoch".into(), Value::Int(812)),
                 ]
             };
             inner.documents.push(Document {

@@ -6,7 +6,7 @@ use tillflow_dataflows::records::{Millis, Outcome, Reason};
 
 use super::fixture::{AS_OF, Shared, progress};
 use crate::dashboard::kinds::Granularity;
-use crate::document::{Collection, Document, Fields, Value, push_id_part};
+use crate::document::{Collection, Document, FieldName, Fields, Value, push_id_part};
 
 /// A view's document, with its `_id` as the contract builds it.
 pub fn view(kind: &str, granularity: &str, start: Millis, key: &[(&str, &str)], measures: Fields) -> Document {
@@ -16,53 +16,53 @@ pub fn view(kind: &str, granularity: &str, start: Millis, key: &[(&str, &str)], 
         id.push('|');
         push_id_part(&mut id, value);
     }
-    let key = key.iter().map(|(name, value)| ((*name).to_owned(), Value::Text((*value).to_owned()))).collect();
-    let mut fields = vec![
-        ("type".to_owned(), Value::Text(kind.to_owned())),
-        ("granularity".to_owned(), Value::Text(granularity.to_owned())),
-        ("timestamp".to_owned(), Value::Time(start)),
-        ("window_end".to_owned(), Value::Time(start + length)),
-        ("key".to_owned(), Value::Document(key)),
-        ("final".to_owned(), Value::Bool(false)),
+    let key = key.iter().map(|(name, value)| ((*name).to_owned().into(), Value::Text((*value).to_owned()))).collect();
+    let mut fields: Fields = vec![
+        ("type".into(), Value::Text(kind.to_owned())),
+        ("granularity".into(), Value::Text(granularity.to_owned())),
+        ("timestamp".into(), Value::Time(start)),
+        ("window_end".into(), Value::Time(start + length)),
+        ("key".into(), Value::Document(key)),
+        ("final".into(), Value::Bool(false)),
     ];
     fields.extend(measures);
-    fields.extend([("epoch".to_owned(), Value::Int(812)), ("as_of".to_owned(), Value::Time(AS_OF))]);
+    fields.extend([("epoch".into(), Value::Int(812)), ("as_of".into(), Value::Time(AS_OF))]);
     Document { collection: Collection::AggregatedData, id, fields }
 }
 
 pub fn real_time(id: &str, kind: &str, own: Fields) -> Document {
-    let mut fields = vec![("type".to_owned(), Value::Text(kind.to_owned()))];
+    let mut fields: Fields = vec![("type".into(), Value::Text(kind.to_owned()))];
     fields.extend(own);
     fields.extend([
-        ("timestamp".to_owned(), Value::Time(AS_OF)),
-        ("epoch".to_owned(), Value::Int(812)),
-        ("as_of".to_owned(), Value::Time(AS_OF)),
+        ("timestamp".into(), Value::Time(AS_OF)),
+        ("epoch".into(), Value::Int(812)),
+        ("as_of".into(), Value::Time(AS_OF)),
     ]);
     Document { collection: Collection::RealTimeMetrics, id: id.to_owned(), fields }
 }
 
-fn text_field(name: &str, text: &str) -> (String, Value) {
-    (name.to_owned(), Value::Text(text.to_owned()))
+fn text_field(name: &'static str, text: &str) -> (FieldName, Value) {
+    (name.into(), Value::Text(text.to_owned()))
 }
 
-fn int(name: &str, number: i64) -> (String, Value) {
-    (name.to_owned(), Value::Int(number))
+fn int(name: &'static str, number: i64) -> (FieldName, Value) {
+    (name.into(), Value::Int(number))
 }
 
 pub fn sales(transactions: i64, revenue: i128) -> Fields {
-    let mut fields = vec![
+    let mut fields: Fields = vec![
         int("transactions", transactions),
         int("units", transactions * 2),
-        ("revenue".to_owned(), Value::money(revenue)),
+        ("revenue".into(), Value::money(revenue)),
     ];
     if transactions > 0 {
-        fields.push(("average_order_value".to_owned(), Value::money(revenue / i128::from(transactions))));
+        fields.push(("average_order_value".into(), Value::money(revenue / i128::from(transactions))));
     }
     fields
 }
 
 fn metric(name: &str, own: Fields) -> Document {
-    let mut fields = vec![text_field("name", name)];
+    let mut fields: Fields = vec![text_field("name", name)];
     fields.extend(own);
     real_time(&format!("metric|{name}"), "metric", fields)
 }
@@ -162,7 +162,7 @@ fn windows() -> Vec<Document> {
             for (kind, share) in TYPES {
                 let fields = vec![
                     int("events", events * share / 100 + 1),
-                    ("amount".to_owned(), Value::money(if kind == "purchase" { 990_000 } else { 0 })),
+                    ("amount".into(), Value::money(if kind == "purchase" { 990_000 } else { 0 })),
                 ];
                 documents.push(view("activity_by_type", name, start, &[("activity_type", kind)], fields));
             }
@@ -181,13 +181,13 @@ fn metrics() -> Vec<Document> {
             Value::Document(vec![
                 int("rank", i64::try_from(index).unwrap_or(0) + 1),
                 text_field("product_id", product),
-                ("revenue".to_owned(), Value::money(revenue)),
+                ("revenue".into(), Value::money(revenue)),
                 int("units", 40 - i64::try_from(index).unwrap_or(0)),
             ])
         });
-        vec![("products".to_owned(), Value::List(rows.collect()))]
+        vec![("products".into(), Value::List(rows.collect()))]
     };
-    let counts = |pairs: &[(&str, i64)], names: Vec<&str>| {
+    let counts = |pairs: &[(&str, i64)], names: Vec<&'static str>| {
         let given: BTreeMap<&str, i64> = pairs.iter().copied().collect();
         Value::Document(names.into_iter().map(|name| int(name, given.get(name).copied().unwrap_or(0))).collect())
     };
@@ -211,7 +211,7 @@ fn metrics() -> Vec<Document> {
             "data_quality",
             vec![
                 (
-                    "outcomes".to_owned(),
+                    "outcomes".into(),
                     counts(
                         &[
                             ("accepted", 1_231_000),
@@ -225,7 +225,7 @@ fn metrics() -> Vec<Document> {
                     ),
                 ),
                 (
-                    "reasons".to_owned(),
+                    "reasons".into(),
                     counts(
                         &[("invalid_json", 5), ("bad_timestamp", 2), ("missing_field", 1), ("late", 3)],
                         Reason::ALL.iter().map(|reason| reason.name()).collect(),
@@ -253,7 +253,7 @@ fn stock_and_alerts() -> Vec<Document> {
                 int("current_stock", stock),
                 int("reorder_level", level),
                 text_field("status", if stock <= 0 { "out_of_stock" } else { "in_stock" }),
-                ("last_updated".to_owned(), Value::Time(AS_OF - n * 61_000)),
+                ("last_updated".into(), Value::Time(AS_OF - n * 61_000)),
             ],
         ));
         if stock <= level {
@@ -284,18 +284,18 @@ fn alert(
     opened: Millis,
     resolved: bool,
 ) -> Document {
-    let mut fields = vec![
+    let mut fields: Fields = vec![
         text_field("kind", kind),
         text_field("severity", severity),
         text_field("product_id", product),
         text_field("warehouse_id", warehouse),
         text_field("message", &format!("{product} in {warehouse}: {stock} in stock, reorder level {level}")),
         text_field("state", if resolved { "resolved" } else { "open" }),
-        ("opened_at".to_owned(), Value::Time(opened)),
+        ("opened_at".into(), Value::Time(opened)),
         int("times_opened", 1),
     ];
     if resolved {
-        fields.push(("resolved_at".to_owned(), Value::Time(opened + 60_000)));
+        fields.push(("resolved_at".into(), Value::Time(opened + 60_000)));
     }
     real_time(&format!("alert|{kind}|{product}|{warehouse}"), "alert", fields)
 }
@@ -317,9 +317,9 @@ fn dead_letters() -> Vec<Document> {
                 text_field("topic", "sales"),
                 int("partition", 0),
                 int("offset", offset),
-                ("key".to_owned(), Value::Bytes(b"tx-1".to_vec())),
-                ("value".to_owned(), Value::Bytes(value.to_vec())),
-                ("kafka_timestamp".to_owned(), Value::Time(AS_OF - offset * 1_000)),
+                ("key".into(), Value::Bytes(b"tx-1".to_vec())),
+                ("value".into(), Value::Bytes(value.to_vec())),
+                ("kafka_timestamp".into(), Value::Time(AS_OF - offset * 1_000)),
                 text_field("reason", reason),
                 text_field("detail", detail),
                 int("epoch", 812),

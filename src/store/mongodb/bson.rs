@@ -114,7 +114,7 @@ pub(super) fn from_foreign_bson(collection: Collection, bson: &RawDocument) -> R
             }
             (_, value) => value_from_bson(value).unwrap_or_else(|what| Some(described(what))),
         };
-        fields.extend(value.map(|value| (name.as_str().to_owned(), value)));
+        fields.extend(value.map(|value| (name.as_str().to_owned().into(), value)));
     }
     Ok(Document { collection, id: id.unwrap_or_default(), fields })
 }
@@ -135,7 +135,7 @@ pub(super) fn from_bson(collection: Collection, bson: &RawDocument) -> Result<Do
             }
             (name, value) => {
                 if let Some(value) = value_from_bson(value).map_err(|what| unreadable(collection, &id, name, what))? {
-                    fields.push((name.to_owned(), value));
+                    fields.push((name.to_owned().into(), value));
                 }
             }
         }
@@ -168,7 +168,7 @@ fn value_from_bson(bson: RawBsonRef<'_>) -> Result<Option<Value>, String> {
             for element in document {
                 let (name, value) = element.map_err(|error| error.to_string())?;
                 if let Some(value) = value_from_bson(value)? {
-                    fields.push((name.as_str().to_owned(), value));
+                    fields.push((name.as_str().to_owned().into(), value));
                 }
             }
             Value::Document(fields)

@@ -352,7 +352,7 @@ mod tests {
     use crate::document::Value;
 
     fn row(id: usize) -> Document {
-        let fields = vec![("epoch".to_owned(), Value::Int(4))];
+        let fields = vec![("epoch".into(), Value::Int(4))];
         Document { collection: Collection::AggregatedData, id: format!("r{id}"), fields }
     }
 

@@ -9,7 +9,7 @@ use rusqlite::types::{ToSqlOutput, Value as Owned, ValueRef};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::schema::{Kind, nested_decimal};
-use crate::document::{Collection, Fields, Value, decimal_text};
+use crate::document::{Collection, FieldName, Fields, Value, decimal_text};
 
 /// What is bound for a value.
 pub(super) fn to_sql(value: &Value) -> ToSqlOutput<'_> {
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for Nested<'_> {
         while let Some(name) = entries.next_key::<String>()? {
             let decimal = nested_decimal(self.collection, self.column, &name);
             if let Some(value) = entries.next_value_seed(Nested { decimal, ..self })? {
-                fields.push((name, value));
+                fields.push((FieldName::Owned(name), value));
             }
         }
         Ok(Some(Value::Document(fields)))

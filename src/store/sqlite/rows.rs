@@ -87,7 +87,7 @@ fn bind(statement: &mut Statement<'_>, collection: Collection, table: &Table, do
     statement.clear_bindings();
     statement.raw_bind_parameter(1, document.id.as_str())?;
     for (field, value) in &document.fields {
-        let Some(position) = table.positions.get(field.as_str()) else {
+        let Some(position) = table.positions.get(&**field) else {
             return Err(Stop::Store(StoreError::Unavailable(format!(
                 "table {} has no column \"{field}\"; run `tillflow init` first",
                 collection.name()

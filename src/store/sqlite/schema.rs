@@ -7,7 +7,7 @@
 use hashbrown::HashMap;
 use rusqlite::{Connection, Result};
 
-use crate::document::Collection;
+use crate::document::{Collection, FieldName};
 
 /// How a value that comes out of a column is to be understood, beyond SQLite's storage class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ pub(super) fn nested_decimal(collection: Collection, column: &str, field: &str) 
 #[derive(Debug, Default)]
 pub(super) struct Table {
     /// Every column in the file's order, `_id` first.
-    pub(super) columns: Vec<(String, Kind)>,
+    pub(super) columns: Vec<(FieldName, Kind)>,
     /// Where a column is in `columns`.
     pub(super) positions: HashMap<String, usize>,
 }
@@ -177,14 +177,16 @@ impl Table {
         let mut rows = statement.query([collection.name()])?;
         while let Some(row) = rows.next()? {
             let name: String = row.get(0)?;
+            let found = known.iter().find(|(known, _)| *known == name);
             let kind = match name.as_str() {
                 "_id" => Plain,
                 // Measures of added views that are times are called so, and nothing else is.
                 _ if collection == Collection::AggregatedData && name.ends_with("_at") => Time,
-                _ => known.iter().find(|(known, _)| *known == name).map_or(other, |(_, kind)| *kind),
+                _ => found.map_or(other, |(_, kind)| *kind),
             };
             table.positions.insert(name.clone(), table.columns.len());
-            table.columns.push((name, kind));
+            // Each document that is read names the columns it has.
+            table.columns.push((found.map_or(FieldName::Owned(name), |(known, _)| FieldName::Borrowed(known)), kind));
         }
         Ok(table)
     }

@@ -48,9 +48,9 @@ impl SqliteStore {
         connection
             .pragma_update(None, "journal_mode", if options.journal { "wal" } else { "off" })
             .and_then(|()| connection.pragma_update(None, "synchronous", if options.journal { "full" } else { "off" }))
-            // 16 MiB of log before it is folded into the file: several commits of 10,000 rows fit, so most commits
+            // 32 MiB of log before it is folded into the file: several commits of 10,000 rows fit, so most commits
             // cost one sync of the log alone.
-            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 4096))
+            .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 8192))
             .and_then(|()| connection.pragma_update(None, "journal_size_limit", 64 << 20))
             .map_err(|error| failure("open", path, &error))?;
         let identity = FileIdentity::of(path);
@@ -107,16 +107,26 @@ impl SqliteStore {
         Ok(result)
     }
 
-    /// Adds the columns that documents of a user's own views need.
-    fn ensure_columns<'a>(&mut self, documents: impl Iterator<Item = &'a Document>) -> Result<(), StoreError> {
+    /// Whether a transaction is on the disk when it is committed, or with the next one that is.
+    fn set_durable(&self, durable: bool, attempted: &str) -> Result<(), StoreError> {
+        if !self.options.journal {
+            return Ok(());
+        }
+        self.connection
+            .pragma_update(None, "synchronous", if durable { "full" } else { "normal" })
+            .map_err(|error| failure(attempted, &self.path, &error))
+    }
+
+    /// Adds the columns that documents of a user's own views need. What else there is has those that `init` made.
+    fn ensure_columns(&mut self, documents: &[Document]) -> Result<(), StoreError> {
         for document in documents {
             let collection = document.collection;
             for (field, _) in &document.fields {
-                if !self.tables[collection as usize].positions.contains_key(field) {
+                if !self.tables[collection as usize].positions.contains_key(&**field) {
                     // Looked up inside: another process may have added it since.
                     self.transact(&format!("add column \"{field}\" to"), |transaction, _| {
                         let table = Table::read(transaction, collection)?;
-                        if table.exists() && !table.positions.contains_key(field) {
+                        if table.exists() && !table.positions.contains_key(&**field) {
                             schema::add_column(transaction, collection, field)?;
                         }
                         Ok(())
@@ -177,13 +187,15 @@ impl Store for SqliteStore {
     }
 
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError> {
-        self.ensure_columns(documents.iter())?;
-        self.transact("write raw_data to", |transaction, tables| {
+        // Not synced by itself: it counts with the commit that follows, whose sync is of the same log, up to its end.
+        self.set_durable(false, "write raw_data to")?;
+        let written = self.transact("write raw_data to", |transaction, tables| {
             let mut writers = Writers::new(transaction, tables, Conflict::Keep);
             documents.iter().try_for_each(|document| writers.write(document))?;
             crate::fault::point("sqlite.raw");
             Ok(())
-        })
+        });
+        written.and(self.set_durable(true, "write raw_data to"))
     }
 
     fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
@@ -205,7 +217,7 @@ impl Store for SqliteStore {
         if !commit.fingerprints.is_empty() {
             state.push(fingerprints_document(&commit.fingerprints, commit.epoch)?);
         }
-        self.ensure_columns(commit.upserts.iter().chain(&commit.dead_letters).chain(&state))?;
+        self.ensure_columns(&commit.upserts)?;
         // In the order of the primary key, neighbours fall into one page.
         let mut upserts: Vec<&Document> = commit.upserts.iter().chain(&state).collect();
         upserts.sort_unstable_by(|a, b| (a.collection, &a.id).cmp(&(b.collection, &b.id)));
