@@ -63,7 +63,7 @@ impl Store for Null {
         Ok(())
     }
 
-    fn forget_raw(&mut self, _topic: Topic, _partition: i32) -> Result<(), StoreError> {
+    fn forget_raw(&mut self, _topic: Topic, _partition: i32, _from: i64) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -112,8 +112,8 @@ impl Store for Watched {
         self.store.write_raw(documents)
     }
 
-    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
-        self.store.forget_raw(topic, partition)
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError> {
+        self.store.forget_raw(topic, partition, from)
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

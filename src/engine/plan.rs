@@ -64,12 +64,17 @@ impl Plan {
         is_there && !was_gone
     }
 
-    /// Partitions of which nothing is counted, nor ever was, and whose first records may be late. (Stock levels never are.)
-    pub(super) fn yet_to_begin(&self) -> impl Iterator<Item = (Topic, i32)> {
+    /// From which offset on nothing of a partition is counted, where what an earlier run read there may not be what there
+    /// is to be read: where nothing is counted at all, nor ever was, and where the partition is accepted as gone.
+    pub(super) fn uncounted(&self) -> impl Iterator<Item = ((Topic, i32), i64)> {
         let places = self.partitions.iter().map(|planned| (planned.assignment.place(), planned.committed));
         let begins = places.filter(|(place, committed)| self.origin.offsets.get(place) == Some(committed));
         let was_other = |place| self.origin.accepted.iter().any(|accepted| accepted.what.place() == place);
-        begins.map(|(place, _)| place).filter(move |place| place.0 != Topic::Inventory && !was_other(*place))
+        let gone = self.accepted.iter().filter_map(|accepted| match accepted.what {
+            Acceptance::Gone { topic, partition, next } => Some(((topic, partition), next)),
+            Acceptance::Loss { .. } => None,
+        });
+        begins.filter(move |(place, _)| !was_other(*place)).map(|(place, _)| (place, 0)).chain(gone)
     }
 }
 

@@ -746,9 +746,21 @@ impl Store for SimulatedStore {
         self.end(&fate, ())
     }
 
-    fn forget_raw(&mut self, _topic: Topic, _partition: i32) -> Result<(), StoreError> {
-        // Nothing of the simulated topic is ever late, so this is not asked for.
-        Ok(())
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError> {
+        let fate = self.call(17)?;
+        let held = self.held.clone();
+        {
+            let mut world = lock(&self.shelf);
+            let found = world.store.progress.as_ref().map(|found| (found.fence, found.epoch, found.instance.clone()));
+            if found != held {
+                return Err(StoreError::Fenced(format!("held {held:?}, found {found:?}")));
+            }
+            let end = world.log.get(partition as usize).map_or(0, Vec::len) as i64;
+            for offset in from..end {
+                world.store.documents.remove(&(Collection::RawData, record_id(topic, partition, offset)));
+            }
+        }
+        self.end(&fate, ())
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

@@ -84,11 +84,10 @@ impl Start {
             left,
             Circumstances { partitions: &partitions, others: &replaced, ..circumstances },
         )?;
-        if plan.rebuild {
-            // Whether their first records are late may have been another matter in a run that read and did not count them.
-            for (topic, partition) in plan.yet_to_begin() {
-                store.forget_raw(topic, partition)?;
-            }
+        // Whether their first records are late may have been another matter in a run that read and did not count them, and
+        // there may be other records by now.
+        for ((topic, partition), from) in plan.uncounted() {
+            store.forget_raw(topic, partition, from)?;
         }
         for accepted in &plan.accepted {
             tracing::warn!("going on without what is lost, as accepted by {}", accepted.what);

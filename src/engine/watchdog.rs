@@ -211,8 +211,8 @@ impl Store for Watched {
         self.store.epoch_after(committed)
     }
 
-    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
-        self.during(|store| store.forget_raw(topic, partition))
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError> {
+        self.during(|store| store.forget_raw(topic, partition, from))
     }
 
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {

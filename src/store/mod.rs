@@ -134,9 +134,10 @@ pub trait Store: Send {
     /// any commit. They do not count until a commit's offsets pass them.
     fn write_raw(&mut self, documents: &[Document]) -> Result<(), StoreError>;
 
-    /// Deletes the raw documents of a partition of which nothing is counted: what an attempt that came to nothing made of
-    /// its records may not be what the next one makes of them. Fenced if another instance has taken the store.
-    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError>;
+    /// Deletes the raw documents of a partition from an offset on, of which nothing is counted: what an attempt that came to
+    /// nothing made of its records may not be what the next one makes of them, or there may be other records by then.
+    /// Fenced if another instance has taken the store.
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError>;
 
     /// Makes one commit: all of it, or nothing, or [`StoreError`]. The compare-and-set on (fence, epoch) comes
     /// first. Transient failures are retried inside with back-off; an unknown outcome is resolved by reading

@@ -160,3 +160,46 @@ fn f25_nothing_waits_for_what_is_gone() {
     }
     row.count("returns", 1);
 }
+
+/// What was read and not counted is not what is there to be read.
+fn never_counted(row: &mut Row, store: &Store, some: bool) {
+    let topics = Topics::named("f25-raw");
+    topics.make(2);
+    let log = Log::of(&topics.prefix);
+    if some {
+        topics.produce(Topic::Sales, 0, [sale("counted", "2024-01-10T10:00:00Z")]);
+        store.catch_up(&log, "");
+    }
+    topics.produce(Topic::Inventory, 0, (0..30).map(|number| format!("before {number}")));
+    topics.produce(Topic::Inventory, 1, (0..30).map(|number| format!("before {number}")));
+    let crashed = store.run(&log, "--workers 2").env("TILLFLOW_CRASH_AT", "commit.begun:1").run(SOON);
+    assert_eq!(crashed.code, Some(137), "{crashed:?}");
+    topics.delete().expect("deleted");
+    topics.make(2);
+    topics.produce(Topic::Inventory, 0, (0..20).map(|number| format!("after {number}")));
+    let accepted = if some { offered(store, &log, "") } else { String::new() };
+    store.catch_up(&log, &accepted);
+    topics.produce(Topic::Inventory, 1, (0..40).map(|number| format!("after {number}")));
+    store.catch_up(&log, "");
+    let documents = store.documents();
+    let of_inventory =
+        documents.iter().filter(|((collection, id), _)| collection == "raw_data" && id.starts_with("inventory|"));
+    let values: Vec<String> = of_inventory.map(|(_, document)| document["value"].to_string()).collect();
+    assert_eq!(values.len(), 60, "{values:?}");
+    // Bytes, in hexadecimal: what is not JSON is kept as it is.
+    let before = "before".bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(values.iter().all(|value| !value.contains("before") && !value.contains(&before)), "{values:?}");
+    if !some {
+        store.assert_exact(&log, "--complete");
+    }
+    row.count("topics made anew", 1);
+}
+
+#[test]
+fn f25_read_and_never_counted() {
+    let mut row = Row::begin("F25", "topics created anew after their records were read and none was counted");
+    for some in [false, true] {
+        never_counted(&mut row, &Store::sqlite(), some);
+        never_counted(&mut row, &Store::mongodb("f25"), some);
+    }
+}

@@ -432,11 +432,16 @@ pub fn raw_records_of_one_partition_are_forgotten(fixture: &dyn Fixture) {
     let mut store = fixture.open();
     store.acquire("a").unwrap();
     let ids = ["sales|0|1", "sales|1|0", "sales|1|22", "sales|10|0", "user_activity|1|0"];
-    let of = |id: &str| Document { id: id.into(), ..raw(0, None) };
+    let of = |id: &str| {
+        let offset = id.rsplit('|').next().and_then(|offset| offset.parse().ok()).expect("an offset");
+        Document { id: id.into(), ..raw(offset, None) }
+    };
     store.write_raw(&ids.map(of)).unwrap();
-    store.forget_raw(Topic::Sales, 1).unwrap();
-    let left = all(fixture, Collection::RawData);
-    assert_eq!(left.iter().map(|document| document.id.as_str()).collect::<Vec<_>>(), [ids[0], ids[3], ids[4]]);
+    let left = || all(fixture, Collection::RawData).into_iter().map(|document| document.id).collect::<Vec<_>>();
+    store.forget_raw(Topic::Sales, 1, 5).unwrap();
+    assert_eq!(left(), [ids[0], ids[1], ids[3], ids[4]]);
+    store.forget_raw(Topic::Sales, 1, 0).unwrap();
+    assert_eq!(left(), [ids[0], ids[3], ids[4]]);
 }
 
 pub fn the_origin_changes_with_a_commit_only(fixture: &dyn Fixture) {

@@ -152,13 +152,13 @@ impl Store for MongoStore {
         }
     }
 
-    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError> {
         let (held, session) = self.held()?;
         let transactions = self.connection.transactions;
         let (first, end) = raw_ids(topic, partition);
         self.retry("forget raw_data in", move |database| {
             let (held, session) = (held.clone(), Arc::clone(&session));
-            let those = doc! { "_id": { "$gte": &first, "$lt": &end } };
+            let those = doc! { "_id": { "$gte": &first, "$lt": &end }, "offset": { "$gte": from } };
             async move {
                 let mut session = session.lock().await;
                 // What another instance has written is in no snapshot without its fence.

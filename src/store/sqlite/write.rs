@@ -198,15 +198,15 @@ impl Store for SqliteStore {
         written.and(self.set_durable(true, "write raw_data to"))
     }
 
-    fn forget_raw(&mut self, topic: Topic, partition: i32) -> Result<(), StoreError> {
+    fn forget_raw(&mut self, topic: Topic, partition: i32, from: i64) -> Result<(), StoreError> {
         let held = self.held()?;
         let (first, end) = raw_ids(topic, partition);
         self.transact("forget raw_data in", |transaction, tables| {
             let state = Collection::PipelineState;
             let found = one_document(transaction, state, &tables[state as usize], PROGRESS)?;
             held.judge(held.epoch, found.as_ref().map(progress_from).transpose()?.as_ref())?;
-            let sql = "DELETE FROM raw_data WHERE \"_id\" >= ?1 AND \"_id\" < ?2";
-            transaction.prepare_cached(sql)?.execute([&first, &end])?;
+            let sql = "DELETE FROM raw_data WHERE \"_id\" >= ?1 AND \"_id\" < ?2 AND \"offset\" >= ?3";
+            transaction.prepare_cached(sql)?.execute((&first, &end, from))?;
             Ok(())
         })
     }
