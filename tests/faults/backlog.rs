@@ -22,7 +22,7 @@ const QUEUE: u64 = 2 << 20;
 
 /// By how much the process may grow: fetched records, and ticks that wait for the store, each of them many times smaller
 /// than what comes.
-const GROWTH: u64 = 9 * QUEUE + (60 << 20);
+const GROWTH: u64 = 9 * QUEUE + (110 << 20);
 
 /// How long the store answers nothing after everything is there.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -61,7 +61,7 @@ fn f16_a_backlog_while_the_store_is_silent() {
     store.wait_for_all(&mut run, first);
     let before = held(run.id()).kilobytes << 10;
 
-    let count = 20_000 * times(1, 4) as usize;
+    let count = 30_000 * times(1, 4) as usize;
     proxy.stall(true);
     send(&topics, count);
     let (silent, mut most) = (Instant::now(), 0);

@@ -41,7 +41,7 @@ impl Steady {
             };
             producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
             producer.poll(Duration::ZERO);
-            if number + 1 == ROUND || number % RATE == 0 {
+            if number + 1 == ROUND || number.is_multiple_of(RATE) {
                 producer.flush(SOON).expect("sent");
             }
         };
@@ -70,7 +70,7 @@ impl Steady {
 fn record(number: u64) -> (Topic, String, Option<String>) {
     let (thing, round) = (number / 2 % TRANSACTIONS, number / ROUND);
     let time = format!("2024-01-15T1{}:{:02}:{:02}Z", thing % 3, thing % 60, thing % 7);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let quantity = 1 + (round + thing) / 2 % 3;
         let total = 125 * quantity;
         let value = format!(
