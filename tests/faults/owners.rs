@@ -48,7 +48,7 @@ fn woken(row: &mut Row, store: &Store) {
     older.signal("CONT");
     // It reads what it slept through, and has something to commit.
     fenced(older, woken);
-    assert!(store.results() == before, "the older instance changed documents after it had woken");
+    store.assert_unchanged(&before, "the older instance, woken,");
     assert!(newer.is_running(), "{}", newer.stderr());
     sent += topics.send(history, 0.6, 1.0);
     store.wait_for_all(&mut newer, sent);
@@ -102,7 +102,7 @@ fn stopped_at_hit(row: &mut Row, store: &Store, point: &str, hit: u64) {
     let woken = Instant::now();
     older.signal("CONT");
     fenced(older, woken);
-    assert!(store.results() == before, "the older instance changed documents after {point}");
+    store.assert_unchanged(&before, &format!("the older instance, stopped at {point},"));
     assert_eq!(newer.end("TERM", SOON).code, Some(0));
     store.assert_exact(&log, "--complete");
     row.count("takeovers", 1);

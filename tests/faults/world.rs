@@ -239,6 +239,17 @@ impl Store {
         documents
     }
 
+    /// That the [results](Store::results) are those of `before`; `after` says what may have changed none of them.
+    pub fn assert_unchanged(&self, before: &Documents, after: &str) {
+        let now = self.results();
+        let differing = |(key, document): (&(String, String), &Value), other: &Documents| {
+            (other.get(key) != Some(document)).then(|| format!("{}/{} {document}", key.0, key.1))
+        };
+        let was: Vec<_> = before.iter().filter_map(|it| differing(it, &now)).take(10).collect();
+        let is: Vec<_> = now.iter().filter_map(|it| differing(it, before)).take(10).collect();
+        assert!(was.is_empty() && is.is_empty(), "{after} changed documents.\nwas: {was:#?}\nis: {is:#?}");
+    }
+
     /// Waits until more than `before` records are counted while all of `runs` go on; returns how long it took.
     pub fn wait_for_more(&self, runs: &mut impl AsMut<[Running]>, before: i64) -> Duration {
         self.wait_for_count(runs, SOON, before + 1)
