@@ -4,21 +4,24 @@
 //!
 //! - `memory`: a log in memory into SQLite, and into a store that forgets everything, beside a single-threaded program of
 //!   hash maps;
+//! - `feed`: the same into a server that speaks MongoDB's protocol and answers at once, with raw_data and without;
 //! - `exactness`: what transactions and checkpoints cost, and how long a start takes;
 //! - `kafka`: sales from Kafka into SQLite, MongoDB and nothing, in whole processes, beside a client that reads and drops
 //!   and beside the hash maps, with CPU and memory (as Linux tells them);
 //! - `mixed`: the same with records of all three topics, as `tillflow generate` sends them;
 //! - `latency`: from Kafka timestamps to commits at 50,000 records a second.
 //!
-//! The last three need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh start DIR` makes a
+//! The last three (`kafka`, `mixed`, `latency`) need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh start DIR` makes a
 //! pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000). Each row is the best of three runs, and each
 //! run's numbers are checked before it counts.
 
 mod broker;
 mod child;
+mod feed;
 mod kafka;
 mod latency;
 mod memory;
+mod sink;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -26,7 +29,7 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const PARTS: [&str; 5] = ["memory", "exactness", "kafka", "mixed", "latency"];
+const PARTS: [&str; 6] = ["memory", "feed", "exactness", "kafka", "mixed", "latency"];
 const RUNS: usize = 3;
 const RATE: usize = 50_000;
 
@@ -51,6 +54,7 @@ fn main() {
     for part in PARTS.into_iter().filter(|part| chosen.is_empty() || chosen.contains(part)) {
         match (part, &kafka) {
             ("memory", _) => memory::throughput(count, runs),
+            ("feed", _) => feed::feed(count / 2, runs),
             ("exactness", _) => memory::exactness(count / 2, runs),
             (_, None) => println!("\n{part}: not measured, KAFKA_BOOTSTRAP_SERVERS is not set"),
             ("kafka", Some(servers)) => {

@@ -157,7 +157,8 @@ pub fn throughput(count: usize, runs: usize) {
     }
 }
 
-fn hash_maps(partitions: &Partitions) -> (Duration, i128) {
+/// W1 in hash maps: how long it takes, and the revenue in ten-thousandths.
+pub fn hash_maps(partitions: &Partitions) -> (Duration, i128) {
     let begun = Instant::now();
     let decoder = Decoder::new(chrono_tz::Tz::UTC);
     let mut maps = HashMaps::default();

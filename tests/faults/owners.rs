@@ -112,12 +112,13 @@ fn hostile(row: &mut Row, topics: &Topics, count: u32) -> i64 {
     topics.send(Hostile { seed: row.dice.below(1 << 30), count }, 0.0, 1.0)
 }
 
-/// Records that delete no document: a paused older instance of a standalone server may leave an outdated document
-/// where the newer one deleted it, until the next start, and says so.
+/// Records that take nothing back, and so delete no document: a paused older instance of a standalone server may leave an
+/// outdated document where the newer one has none, until the next start, and says so.
 fn shop(row: &mut Row, topics: &Topics, count: u32) -> i64 {
     let seed = row.dice.below(1 << 30).to_string();
     let flags = ["generate", "--seed", &seed, "--rate", "0", "--count", &count.to_string()].map(String::from);
-    Tillflow::new(flags).flags(topics.flags()).succeed(SOON);
+    let none = ["--corrections", "0", "--cancellations", "0", "--late", "0"].map(String::from);
+    Tillflow::new(flags).flags(none).flags(topics.flags()).succeed(SOON);
     i64::from(count)
 }
 

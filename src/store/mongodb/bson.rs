@@ -26,7 +26,17 @@ fn append(bson: &mut RawDocumentBuf, name: &str, value: &Value) -> Result<(), St
     let name: &CStr = name
         .try_into()
         .map_err(|_| StoreError::Unreadable(format!("a field name with a NUL cannot be written: {name:?}")))?;
-    bson.append(name, value_to_bson(value)?);
+    match value {
+        // The driver copies what it is given: these need no copy before that.
+        Value::Text(text) => bson.append(name, text.as_str()),
+        Value::Document(_) | Value::List(_) | Value::Bytes(_) | Value::Json(_) => {
+            bson.append(name, value_to_bson(value)?);
+        }
+        Value::Int(number) => bson.append(name, *number),
+        Value::Time(millis) => bson.append(name, DateTime::from_millis(*millis)),
+        Value::Bool(truth) => bson.append(name, *truth),
+        Value::Decimal { digits, scale } => bson.append(name, decimal_to_bson(*digits, *scale)?),
+    }
     Ok(())
 }
 
@@ -65,7 +75,8 @@ const EXPONENT_BIAS: u128 = 6176;
 const DIGITS_BITS: u32 = 113;
 const DIGITS_MAX: u128 = 10u128.pow(34) - 1;
 
-fn decimal_to_bson(digits: i128, scale: u8) -> Result<Decimal128, StoreError> {
+/// `digits / 10^scale`; an error for more digits than a Decimal128 has.
+pub(super) fn decimal_to_bson(digits: i128, scale: u8) -> Result<Decimal128, StoreError> {
     let magnitude = digits.unsigned_abs();
     if magnitude > DIGITS_MAX {
         return Err(StoreError::Unreadable(format!("a number of more than 34 digits cannot be written: {digits}")));

@@ -9,19 +9,27 @@
 //! a mark: it is a kept text exactly if it is JSON that BSON cannot hold. A JSON string whose content would be taken
 //! for one is therefore kept as its own text, quotes included.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 
 use ::mongodb::bson::Decimal128;
 use ::mongodb::bson::raw::{CStr, RawArrayBuf, RawBson, RawBsonRef, RawDocumentBuf};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::bson::FIELD_MAX;
+use super::bson::{FIELD_MAX, decimal_to_bson};
 use crate::document::Value;
 
 /// Levels of nesting that are kept as BSON; servers take 100, of which the record's document is one.
 const NESTING_MAX: usize = 90;
+
+/// Digits that a number has at most to be converted the fast way.
+const DIGITS_FAST: usize = 30;
+
+/// Names that are compared with each other faster than they are put into a set.
+const FEW: usize = 16;
 
 /// The value of a record that is JSON.
 pub(super) fn to_bson(json: &str) -> RawBson {
@@ -45,8 +53,12 @@ pub(super) fn kept(json: &str) -> String {
 
 /// What BSON can hold of it, all or nothing.
 fn parsed(json: &str) -> Option<RawBson> {
-    let raw: &RawValue = serde_json::from_str(json).ok()?;
-    let bson = convert(raw.get(), 1)?;
+    let json = json.trim_matches([' ', '\t', '\n', '\r']);
+    if !json.starts_with(['{', '[']) {
+        // Whatever is within an object or an array is looked at as it is taken apart.
+        let _: &RawValue = serde_json::from_str(json).ok()?;
+    }
+    let bson = convert(json, 1)?;
     match &bson {
         RawBson::String(text) if is_kept_text(text) => None,
         RawBson::String(text) if text.len() > FIELD_MAX => None,
@@ -67,14 +79,22 @@ fn convert(json: &str, level: usize) -> Option<RawBson> {
     Some(match json.as_bytes().first()? {
         b'{' => {
             let Entries(entries) = serde_json::from_str(json).ok()?;
-            let mut names = HashSet::with_capacity(entries.len());
+            if has_a_name_twice(&entries) {
+                return None;
+            }
             let mut document = RawDocumentBuf::new();
             for (name, value) in &entries {
-                if name.starts_with('$') || !names.insert(name.as_str()) {
+                if name.starts_with('$') {
                     return None;
                 }
-                let name: &CStr = name.as_str().try_into().ok()?;
-                document.append(name, convert(value.get(), level + 1)?);
+                let name: &CStr = (&**name).try_into().ok()?;
+                match value.get() {
+                    json if json.starts_with('"') => {
+                        let Text(text) = serde_json::from_str(json).ok()?;
+                        document.append(name, &*text);
+                    }
+                    json => document.append(name, convert(json, level + 1)?),
+                }
             }
             RawBson::Document(document)
         }
@@ -93,9 +113,43 @@ fn convert(json: &str, level: usize) -> Option<RawBson> {
         _ => match json.parse::<i64>() {
             // -0 is an integer for some and a fraction for others; a decimal keeps its sign.
             Ok(number) if json != "-0" => RawBson::Int64(number),
-            _ => RawBson::Decimal128(json.parse::<Decimal128>().ok().filter(|decimal| same_number(json, *decimal))?),
+            _ => match plain_decimal(json) {
+                Some(decimal) => RawBson::Decimal128(decimal),
+                None => {
+                    RawBson::Decimal128(json.parse::<Decimal128>().ok().filter(|decimal| same_number(json, *decimal))?)
+                }
+            },
         },
     })
+}
+
+/// A number with decimals and without an exponent, as amounts are, if its digits fit. It says what the JSON says by how it is
+/// made, which is dear to find out for other numbers.
+fn plain_decimal(json: &str) -> Option<Decimal128> {
+    let magnitude = json.strip_prefix('-').unwrap_or(json);
+    let (whole, decimals) = magnitude.split_once('.')?;
+    if decimals.is_empty() || whole.len() + decimals.len() > DIGITS_FAST {
+        return None;
+    }
+    let mut digits = 0_i128;
+    for byte in whole.bytes().chain(decimals.bytes()) {
+        let digit = byte.wrapping_sub(b'0');
+        digits = digits * 10 + i128::from(Some(digit).filter(|digit| *digit < 10)?);
+    }
+    // Zero has no sign here; a decimal has.
+    if digits == 0 && magnitude.len() < json.len() {
+        return None;
+    }
+    let digits = if magnitude.len() < json.len() { -digits } else { digits };
+    decimal_to_bson(digits, u8::try_from(decimals.len()).ok()?).ok()
+}
+
+fn has_a_name_twice(entries: &[(Cow<'_, str>, &RawValue)]) -> bool {
+    if entries.len() > FEW {
+        let mut names = HashSet::with_capacity(entries.len());
+        return entries.iter().any(|(name, _)| !names.insert(&**name));
+    }
+    entries.iter().enumerate().any(|(index, (name, _))| entries[..index].iter().any(|(other, _)| other == name))
 }
 
 /// Whether a decimal says what the JSON number said, to the last zero. The driver moves the exponent of what it can
@@ -114,7 +168,11 @@ fn same_number(json: &str, decimal: Decimal128) -> bool {
 }
 
 /// A JSON object's entries in their order, names unescaped, values as they were sent.
-struct Entries<'a>(Vec<(String, &'a RawValue)>);
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+/// A string, borrowed where nothing in it is escaped.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Entries<'de>, D::Error> {
@@ -127,9 +185,9 @@ impl<'de> Deserialize<'de> for Entries<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                let mut entries = Vec::with_capacity(FEW);
+                while let Some((Text(name), value)) = map.next_entry()? {
+                    entries.push((name, value));
                 }
                 Ok(Entries(entries))
             }
@@ -228,6 +286,29 @@ mod tests {
             let (bson, text) = back(json);
             assert!(matches!(bson, RawBson::String(_)), "{json}");
             assert_eq!(text, json);
+        }
+    }
+
+    #[test]
+    fn amounts_are_converted_as_the_driver_converts_them() {
+        for json in ["0.5", "12.50", "-12.50", "0.00", "-0.00", "0.0000001", "123456789012345678901234567.890", "1.5e3"]
+        {
+            let decimal = json.parse::<Decimal128>().unwrap();
+            assert!(same_number(json, decimal), "{json}");
+            assert_eq!(convert(json, 1), Some(RawBson::Decimal128(decimal)), "{json}");
+        }
+        assert_eq!(plain_decimal("12.50").unwrap().to_string(), "12.50");
+        assert!(plain_decimal("-0.0").is_none() && plain_decimal("1e2").is_none() && plain_decimal("1.5e3").is_none());
+    }
+
+    #[test]
+    fn names_given_twice_are_found_among_few_and_many() {
+        for count in [2, FEW, FEW + 1] {
+            let names = |last: usize| -> String {
+                let entries: Vec<String> = (1..count).chain([last]).map(|number| format!("\"n{number}\":0")).collect();
+                format!("{{{}}}", entries.join(","))
+            };
+            assert!(parsed(&names(count)).is_some() && parsed(&names(1)).is_none(), "{count}");
         }
     }
 

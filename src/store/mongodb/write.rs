@@ -8,6 +8,7 @@ use ::mongodb::options::ReturnDocument;
 use ::mongodb::{Client, ClientSession, Database};
 use tillflow_dataflows::records::Topic;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use super::bson::{from_bson, to_bson};
 use super::commit::{Batches, Guard, Outcome, Prepared, snapshot, write_errors};
@@ -260,6 +261,11 @@ impl Store for MongoStore {
     }
 }
 
+/// Raw documents that are made by more than one thread.
+const MUCH: usize = 512;
+/// How many threads that are then.
+const MAKERS: usize = 2;
+
 /// The server's code for two writers at one document.
 const WRITE_CONFLICT: i32 = 112;
 
@@ -270,43 +276,75 @@ impl MongoStore {
         self.held.clone().zip(self.session.clone()).ok_or_else(without)
     }
 
-    /// Inserts what is not there yet; returns what the server refused for its content.
+    /// Inserts what is not there yet, in several commands at once; returns what the server refused for its content.
     fn insert_raw(&mut self, documents: &[Document]) -> Result<Vec<(Document, Fault)>, StoreError> {
-        let mut batches = Batches::new(Guard::Transaction);
-        for document in documents {
-            batches.insert(document.collection, to_bson(document)?);
-        }
-        let commands = Arc::new(batches.finish());
+        let commands = in_commands(documents)?;
         let refused = self.retry("write raw_data to", move |database| {
-            let commands = Arc::clone(&commands);
+            let commands = commands.clone();
             async move {
-                let mut refused = Vec::new();
-                for command in commands.iter() {
-                    let reply = database.run_raw_command(command.clone()).await?;
-                    crate::fault::point("mongodb.raw");
-                    for (index, code, message) in write_errors(&reply) {
-                        let fault = Fault::Write { code, message };
-                        match index {
-                            _ if code == DUPLICATE_KEY => {}
-                            Some(index) if !fault.transient() => {
-                                let id = command
-                                    .get_array("documents")
-                                    .ok()
-                                    .and_then(|documents| documents.get_document(index).ok());
-                                let id = id.and_then(|document| document.get_str("_id").ok());
-                                refused.push((id.unwrap_or_default().to_owned(), fault));
-                            }
-                            _ => return Err(fault),
-                        }
-                    }
+                let mut inserting = JoinSet::new();
+                for command in commands {
+                    inserting.spawn(insert(database.clone(), command));
                 }
-                Ok(refused)
+                // All of them, whatever becomes of one: the driver's futures must not be dropped midway.
+                let inserted: Result<Vec<_>, Fault> = inserting.join_all().await.into_iter().collect();
+                Ok(inserted?.into_iter().flatten().collect::<Vec<_>>())
             }
         })?;
         let with_document =
             |(id, fault): (String, Fault)| Some((documents.iter().find(|document| document.id == id)?.clone(), fault));
         Ok(refused.into_iter().filter_map(with_document).collect())
     }
+}
+
+/// Raw documents as commands that insert them. What is sent takes longer to make than to send, so that several threads make
+/// it if it is much.
+fn in_commands(documents: &[Document]) -> Result<Vec<Arc<RawDocumentBuf>>, StoreError> {
+    let make = |documents: &[Document]| -> Result<Vec<_>, StoreError> {
+        let mut batches = Batches::new(Guard::Transaction);
+        for document in documents {
+            batches.insert(document.collection, to_bson(document)?);
+        }
+        Ok(batches.finish().into_iter().map(Arc::new).collect())
+    };
+    if documents.len() < MUCH {
+        return make(documents);
+    }
+    std::thread::scope(|threads| {
+        let making: Vec<_> = documents
+            .chunks(documents.len().div_ceil(MAKERS))
+            .map(|part| {
+                std::thread::Builder::new().name("tillflow-bson".into()).spawn_scoped(threads, move || make(part))
+            })
+            .collect();
+        let mut commands = Vec::new();
+        for made in making {
+            let failed = |what: &str| StoreError::Unavailable(format!("cannot make documents for MongoDB: {what}"));
+            let made = made.map_err(|error| failed(&error.to_string()))?;
+            commands.extend(made.join().map_err(|_| failed("a thread panicked"))??);
+        }
+        Ok(commands)
+    })
+}
+
+/// Inserts raw documents that are not there yet; returns which the server refused for their content, and why.
+async fn insert(database: Database, command: Arc<RawDocumentBuf>) -> Result<Vec<(String, Fault)>, Fault> {
+    let reply = database.run_raw_command((*command).clone()).await?;
+    crate::fault::point("mongodb.raw");
+    let mut refused = Vec::new();
+    for (index, code, message) in write_errors(&reply) {
+        let fault = Fault::Write { code, message };
+        match index {
+            _ if code == DUPLICATE_KEY => {}
+            Some(index) if !fault.transient() => {
+                let id = command.get_array("documents").ok().and_then(|documents| documents.get_document(index).ok());
+                let id = id.and_then(|document| document.get_str("_id").ok());
+                refused.push((id.unwrap_or_default().to_owned(), fault));
+            }
+            _ => return Err(fault),
+        }
+    }
+    Ok(refused)
 }
 
 async fn create_index(
