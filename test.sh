@@ -3,7 +3,7 @@
 #                                           TILLFLOW_TEST_ROWS=core ./test.sh takes its fast and telling rows only)
 # The Rust tests only:  ./test.sh NAME...    (filters and options of the test programs, as after `cargo test --`)
 # The fault matrix:     ./test.sh faults [--long] [NAME...]
-#                       the short form takes about 20 minutes, the long one many hours and writes docs/faults.md
+#                       the short form takes about 25 minutes, the long one many hours and writes docs/faults.md
 #
 # The tests need Kafka and MongoDB. Servers that KAFKA_BOOTSTRAP_SERVERS and MONGO_URI name are used as they are;
 # otherwise scripts/services.sh starts a pair of their own, in Docker or without it, and they are gone at the end.

@@ -58,6 +58,9 @@ pub fn program(arguments: &[String]) {
     }
 }
 
+/// The name of a SQLite database.
+pub const DATABASE: &str = "bench.sqlite";
+
 /// Where a run writes to.
 pub enum Target<'a> {
     Sqlite,
@@ -69,7 +72,7 @@ impl Target<'_> {
     pub fn flags(&self, folder: &Path) -> Vec<String> {
         match self {
             Target::Sqlite => {
-                vec![String::from("--store"), format!("sqlite:{}", folder.join("bench.sqlite").display())]
+                vec![String::from("--store"), format!("sqlite:{}", folder.join(DATABASE).display())]
             }
             Target::Mongodb(uri, database) => {
                 ["--store", "mongodb", "--mongo-uri", uri, "--database", database].map(String::from).into()
@@ -79,7 +82,7 @@ impl Target<'_> {
 
     pub fn address(&self, folder: &Path) -> StoreAddress {
         match self {
-            Target::Sqlite => StoreAddress::Sqlite { path: folder.join("bench.sqlite") },
+            Target::Sqlite => StoreAddress::Sqlite { path: folder.join(DATABASE) },
             Target::Mongodb(uri, database) => StoreAddress::parse("mongodb", uri, database).expect("an address"),
         }
     }

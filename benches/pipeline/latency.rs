@@ -1,6 +1,7 @@
 //! From a record's Kafka timestamp to its commit, at a steady rate, as somebody sees it who asks the store all the time.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer as _;
@@ -8,7 +9,7 @@ use tillflow_dataflows::records::{Millis, Topic};
 
 use crate::broker::{Topics, producer, send};
 use crate::child;
-use crate::kafka::Target;
+use crate::kafka::{DATABASE, Target};
 use crate::support::sales::{PARTITIONS, Sales};
 
 /// How long the first records are not counted: the program starts.
@@ -20,14 +21,19 @@ const LOOK: Duration = Duration::from_millis(1);
 /// How often records are sent, so many at once that the rate is kept.
 const SENT_EVERY: Duration = Duration::from_millis(2);
 
+/// How long the store is held up, once, in a run of its own.
+const OUTAGE: Duration = Duration::from_secs(5);
+/// What the latency is again after an outage, at the latest by twice its length.
+const RECOVERED: Millis = 300;
+
 /// Sends `rate` sales a second for `seconds`, while the program maintains all views with a tick of 100 ms.
 pub fn latency(servers: &str, rate: usize, seconds: u64) {
     println!("\nlatency: {rate} sales/s for {seconds} s, all views, Kafka -> SQLite, tick 100 ms");
     for workers in [1, 2] {
         let topics = Topics::make(servers, "latency");
-        let mut times = measure(&topics, workers, rate, Duration::from_secs(seconds));
-        times.sort_unstable();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        let mut times = measure(&topics, workers, rate, Duration::from_secs(seconds), None).times;
+        times.sort_unstable_by_key(|(_, time)| *time);
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].1;
         println!(
             "{:<44} p50 {} ms, p99 {} ms, p99.9 {} ms, most {} ms, of {} records",
             format!("{workers} worker(s)"),
@@ -38,14 +44,42 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
             times.len(),
         );
     }
+    let length = Duration::from_secs(seconds).max(4 * OUTAGE);
+    let topics = Topics::make(servers, "outage");
+    let Measured { times, over } = measure(&topics, 2, rate, length, Some(OUTAGE));
+    let over = over.expect("an outage");
+    let slow = times.iter().filter(|(committed, time)| *committed > over && *time > RECOVERED);
+    let recovered = slow.map(|(committed, _)| committed.duration_since(over)).max().unwrap_or_default();
+    println!(
+        "{:<44} under {RECOVERED} ms again {:.1} s after it, for good; {} ms at most",
+        format!("2 worker(s), a store held up for {} s", OUTAGE.as_secs()),
+        recovered.as_secs_f64(),
+        times.iter().map(|(_, time)| *time).max().unwrap_or_default(),
+    );
+}
+
+/// Holds the write lock of a database as another program would that has much to write; returns when it let go.
+fn hold_up(file: &Path, length: Duration) -> Instant {
+    let other = rusqlite::Connection::open(file).expect("the store");
+    other.busy_timeout(SENT_WITHIN).and_then(|()| other.execute_batch("BEGIN IMMEDIATE")).expect("its lock");
+    std::thread::sleep(length);
+    other.execute_batch("COMMIT").expect("an empty transaction");
+    Instant::now()
+}
+
+/// What one run gave.
+struct Measured {
+    /// Of each record after the warm-up: when its commit was seen, and how many milliseconds after its timestamp that was.
+    times: Vec<(Instant, Millis)>,
+    /// When the store's outage was over.
+    over: Option<Instant>,
 }
 
 fn now() -> Millis {
     chrono::Utc::now().timestamp_millis()
 }
 
-/// The times of all records after the warm-up, in milliseconds.
-fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Vec<Millis> {
+fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outage: Option<Duration>) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let target = Target::Sqlite;
     let workers = workers.to_string();
@@ -71,6 +105,13 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Ve
         // What is still in its queue would go with it.
         producer.flush(SENT_WITHIN).expect("everything is sent");
     });
+    let holding_up = outage.map(|outage| {
+        let file = folder.path().join(DATABASE);
+        std::thread::spawn(move || {
+            std::thread::sleep(WARM_UP + outage);
+            hold_up(&file, outage)
+        })
+    });
     let begun = Instant::now();
     let mut waiting: [(i64, VecDeque<Millis>); PARTITIONS] = Default::default();
     let mut times = Vec::with_capacity(rate * length.as_secs() as usize);
@@ -83,7 +124,7 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Ve
         }
         // Before its first commit there is nothing to ask.
         let Some(Ok((Some(progress), _))) = reader.as_mut().map(|reader| reader.read(&[])) else { continue };
-        let committed = now();
+        let (seen, committed) = (Instant::now(), now());
         for (partition, timestamp) in sent.try_iter() {
             waiting[partition].1.push_back(timestamp);
         }
@@ -93,7 +134,7 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Ve
                 let Some(timestamp) = waiting.pop_front() else { break };
                 *next += 1;
                 if begun.elapsed() > WARM_UP {
-                    times.push(committed - timestamp);
+                    times.push((seen, committed - timestamp));
                 }
             }
         }
@@ -105,5 +146,5 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration) -> Ve
     let left: usize = waiting.iter().map(|(_, waiting)| waiting.len()).sum();
     assert!(left == 0 && sent.is_empty(), "{left} records are not committed");
     running.kill().and_then(|()| running.wait()).expect("a child");
-    times
+    Measured { times, over: holding_up.map(|thread| thread.join().expect("the outage ends")) }
 }

@@ -9,11 +9,12 @@
 //! - `kafka`: sales from Kafka into SQLite, MongoDB and nothing, in whole processes, beside a client that reads and drops
 //!   and beside the hash maps, with CPU and memory (as Linux tells them);
 //! - `mixed`: the same with records of all three topics, as `tillflow generate` sends them;
-//! - `latency`: from Kafka timestamps to commits at 50,000 records a second.
+//! - `latency`: from Kafka timestamps to commits at 50,000 records a second, and how soon it is what it was after the
+//!   store was held up.
 //!
-//! The last three (`kafka`, `mixed`, `latency`) need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh start DIR` makes a
-//! pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000). Each row is the best of three runs, and each
-//! run's numbers are checked before it counts.
+//! `kafka`, `mixed` and `latency` need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh
+//! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000). Each row is the best of
+//! three runs, and each run's numbers are checked before it counts.
 
 mod broker;
 mod child;

@@ -15,6 +15,7 @@ mod gone;
 mod held;
 mod inputs;
 mod limits;
+mod memory;
 mod mutants;
 mod owners;
 mod points;
