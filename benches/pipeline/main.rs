@@ -13,7 +13,8 @@
 //!   store was held up.
 //!
 //! `kafka`, `mixed` and `latency` need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh
-//! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000). Each row is the best of
+//! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000),
+//! `TILLFLOW_BENCH_RATE` those of a second for `latency` (default 50,000). Each row is the best of
 //! three runs, and each run's numbers are checked before it counts.
 
 mod broker;
@@ -42,10 +43,11 @@ fn main() {
     // `cargo test --benches` runs them with this flag, to see that they work.
     let test = arguments.iter().any(|argument| argument == "--test");
     let (default, runs, seconds) = if test { (20_000, 1, 2) } else { (2_000_000, RUNS, 20) };
-    let count = match std::env::var("TILLFLOW_BENCH_RECORDS") {
-        Ok(count) => count.parse().unwrap_or_else(|_| panic!("TILLFLOW_BENCH_RECORDS={count}: a number")),
+    let number = |name: &str, default| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")),
         Err(_) => default,
     };
+    let (count, rate) = (number("TILLFLOW_BENCH_RECORDS", default), number("TILLFLOW_BENCH_RATE", RATE));
     let chosen: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
@@ -62,7 +64,7 @@ fn main() {
                 kafka::sales(servers, std::env::var("MONGO_URI").ok().as_deref(), count, runs);
             }
             ("mixed", Some(servers)) => kafka::mixed(servers, count, runs),
-            (_, Some(servers)) => latency::latency(servers, RATE, seconds),
+            (_, Some(servers)) => latency::latency(servers, rate, seconds),
         }
     }
 }

@@ -173,6 +173,8 @@ pub(super) struct Shared {
     pub(super) schedule: Arc<Schedule>,
     pub(super) written: Arc<Written>,
     pub(super) expiry: Expiry,
+    /// The newest tick that a worker of this process has opened, and when it ends.
+    pub(super) newest_tick: Mutex<Option<(Tick, Instant)>>,
     pub(super) status: Arc<Status>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) operator_times: Option<Arc<OperatorTimes>>,
@@ -211,6 +213,7 @@ impl Shared {
             schedule: Arc::new(Schedule::new(CheckpointOptions::INTERVAL, options.workers, 0)),
             written: Arc::default(),
             expiry: Expiry::default(),
+            newest_tick: Mutex::default(),
             status: Arc::clone(status),
             metrics: Arc::clone(metrics),
             operator_times: operator_times.clone(),
@@ -267,6 +270,17 @@ impl Shared {
         // What is read again waits for no store.
         let rows = if self.gate.opened().is_none() { budget::MOST_ROWS } else { self.budget.rows() };
         self.pending.is_full(rows)
+    }
+
+    /// The tick of at least `least` that a worker opens now, and when it ends. A tick is complete when the last worker has
+    /// closed it, so workers open the same ones at the same time: one that is behind those that read beside it goes where
+    /// they are, or what they read would wait for it ever after.
+    fn next_tick(&self, least: Tick) -> (Tick, Instant) {
+        let mut newest = self.newest_tick.lock().unwrap_or_else(PoisonError::into_inner);
+        match *newest {
+            Some((tick, ends)) if tick >= least => (tick, ends),
+            _ => *newest.insert((self.tick_now().max(least), Instant::now() + self.options.tick)),
+        }
     }
 
     fn tick_now(&self) -> Tick {
@@ -444,11 +458,10 @@ struct Reading {
 impl Reading {
     /// Reads until asked to stop, until caught up if so asked, or until the run fails; then closes the inputs.
     fn run(mut self, worker: &mut Worker) -> Result<(), EngineError> {
-        let mut tick = self.shared.tick_now();
+        let (mut tick, mut ends) = self.shared.next_tick(0);
         self.open(tick);
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
-            let ends = Instant::now() + self.shared.options.tick;
             // What is read again is not committed again.
             let records = if rebuilding { budget::MOST_RECORDS } else { self.shared.budget.records() };
             let (mut budget, mut bytes) = (crate::fault::limit("tick_records", records), 0);
@@ -513,12 +526,10 @@ impl Reading {
             if self.over {
                 self.wait_for_the_last_checkpoint(worker);
             }
-            let mut next = self.shared.tick_now().max(tick + 1);
-            if let Some(last) = self.shared.gate.opened() {
-                next = next.max(last + 1);
-            }
-            self.saving.between((tick, next), worker.index() == 0, || self.ingest.saved());
-            tick = next;
+            let least = self.shared.gate.opened().map_or(tick, |last| tick.max(last)) + 1;
+            let next = self.shared.next_tick(least);
+            self.saving.between((tick, next.0), worker.index() == 0, || self.ingest.saved());
+            (tick, ends) = next;
             self.open(tick);
             worker.step();
         }
