@@ -19,19 +19,13 @@ mod picture;
 mod support;
 mod throughput;
 
+use support::number;
+
 /// As in the program that is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const PARTS: [&str; 5] = ["keys", "history", "ticks", "workers", "correction"];
-
-/// A number that the environment may set.
-fn number(name: &str, default: usize) -> usize {
-    match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")),
-        Err(_) => default,
-    }
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

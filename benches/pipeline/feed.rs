@@ -1,15 +1,15 @@
 //! How many documents our side can feed into MongoDB: a log in memory into a server that answers at once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tillflow::document::decimal_text;
-use tillflow::engine::{EngineOptions, Run};
+use tillflow::engine::EngineOptions;
 use tillflow::store::StoreAddress;
 
-use crate::memory::hash_maps;
+use crate::memory::{hash_maps, pipeline};
 use crate::sink::Sink;
-use crate::support::log::{Log, Partitions, log};
+use crate::support::log::{Partitions, log};
 use crate::support::sales::{START, Sales};
 use crate::support::{options, w1};
 
@@ -46,12 +46,9 @@ struct Measured {
 
 fn measure(partitions: &Arc<Partitions>, workers: usize, raw_data: bool, revenue: &str) -> Measured {
     let sink = Sink::start();
-    let begun = Instant::now();
     let store = StoreAddress::parse("mongodb", &sink.uri(), "sink").expect("an address").open().expect("it opens");
     let options = EngineOptions { raw_data, ..options(workers, w1(), None) };
-    let source = Arc::new(Log { partitions: Arc::clone(partitions) });
-    Run::new(options, source).alone(store).expect("the pipeline runs");
-    let time = begun.elapsed();
+    let time = pipeline(partitions, options, store);
     let seen = sink.take();
     assert_eq!(seen.revenue, revenue, "the revenue is another one");
     let records: usize = partitions.iter().map(Vec::len).sum();

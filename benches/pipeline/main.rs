@@ -13,9 +13,9 @@
 //!   store was held up.
 //!
 //! `kafka`, `mixed` and `latency` need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh
-//! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000),
-//! `TILLFLOW_BENCH_RATE` those of a second for `latency` (default 50,000). Each row is the best of
-//! three runs, and each run's numbers are checked before it counts.
+//! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000), `TILLFLOW_BENCH_RATE` those
+//! of a second for `latency` (default 50,000). Each row is the best of three runs, and each run's numbers are checked before
+//! it counts.
 
 mod broker;
 mod child;
@@ -26,6 +26,8 @@ mod memory;
 mod sink;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::number;
 
 /// As in the program that is measured.
 #[global_allocator]
@@ -43,10 +45,6 @@ fn main() {
     // `cargo test --benches` runs them with this flag, to see that they work.
     let test = arguments.iter().any(|argument| argument == "--test");
     let (default, runs, seconds) = if test { (20_000, 1, 2) } else { (2_000_000, RUNS, 20) };
-    let number = |name: &str, default| match std::env::var(name) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")),
-        Err(_) => default,
-    };
     let (count, rate) = (number("TILLFLOW_BENCH_RECORDS", default), number("TILLFLOW_BENCH_RATE", RATE));
     let chosen: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();

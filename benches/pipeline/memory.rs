@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tillflow::codec::Decoder;
-use tillflow::engine::Run;
+use tillflow::engine::{EngineOptions, Run};
 use tillflow::source::channel::OwnedRecord;
 use tillflow::store::{Store, StoreAddress, StoreOptions};
 use tillflow::views::ViewSet;
@@ -21,15 +21,11 @@ use crate::support::sales::{HashMaps, PARTITIONS, START, Sales};
 use crate::support::stores::{Null, Watched};
 use crate::support::{options, w1};
 
-fn pipeline(
-    partitions: &Arc<Partitions>,
-    (workers, views): (usize, ViewSet),
-    store: Box<dyn Store>,
-    state: Option<&Path>,
-) -> Duration {
+/// How long a run takes that reads a log in memory.
+pub fn pipeline(partitions: &Arc<Partitions>, options: EngineOptions, store: Box<dyn Store>) -> Duration {
     let begun = Instant::now();
     let source = Arc::new(Log { partitions: Arc::clone(partitions) });
-    Run::new(options(workers, views, state), source).alone(store).expect("the pipeline runs");
+    Run::new(options, source).alone(store).expect("the pipeline runs");
     begun.elapsed()
 }
 
@@ -83,7 +79,7 @@ fn exactness_of(partitions: &Arc<Partitions>, revenue: i128, runs: usize, worker
     let more = Arc::new(more);
     let measured = |partitions, place: &Place, journal: bool, state: Option<&Path>| {
         let (begun, cpu) = (Instant::now(), own_cpu());
-        pipeline(partitions, (workers, ViewSet::default()), place.store(journal), state);
+        pipeline(partitions, options(workers, ViewSet::default(), state), place.store(journal));
         let committed = place.eye.last().expect("a commit").duration_since(begun);
         Measured { committed, cpu: own_cpu() - cpu }
     };
@@ -141,14 +137,14 @@ pub fn throughput(count: usize, runs: usize) {
         for workers in [1, 2] {
             let took = best(&mut || {
                 let eye = Null::default();
-                let took = pipeline(&partitions, (workers, views.clone()), Box::new(eye.clone()), None);
+                let took = pipeline(&partitions, options(workers, views.clone(), None), Box::new(eye.clone()));
                 assert_eq!(eye.revenue(), revenue, "the revenue is another one");
                 took
             });
             row(&format!("{name}, memory -> null, {workers} worker(s)"), took);
             let took = best(&mut || {
                 let place = Place::new();
-                let took = pipeline(&partitions, (workers, views.clone()), place.store(true), None);
+                let took = pipeline(&partitions, options(workers, views.clone(), None), place.store(true));
                 place.assert_revenue(revenue);
                 took
             });

@@ -46,3 +46,11 @@ pub fn w1() -> ViewSet {
 pub fn admission() -> AdmissionSettings {
     AdmissionSettings { correction_window: 48 * HOUR, max_future: 10 * MINUTE }
 }
+
+/// A number that the environment may set.
+pub fn number(name: &str, default: usize) -> usize {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")),
+        Err(_) => default,
+    }
+}

@@ -113,12 +113,10 @@ fn convert(json: &str, level: usize) -> Option<RawBson> {
         _ => match json.parse::<i64>() {
             // -0 is an integer for some and a fraction for others; a decimal keeps its sign.
             Ok(number) if json != "-0" => RawBson::Int64(number),
-            _ => match plain_decimal(json) {
-                Some(decimal) => RawBson::Decimal128(decimal),
-                None => {
-                    RawBson::Decimal128(json.parse::<Decimal128>().ok().filter(|decimal| same_number(json, *decimal))?)
-                }
-            },
+            _ => {
+                let parsed = || json.parse::<Decimal128>().ok().filter(|decimal| same_number(json, *decimal));
+                RawBson::Decimal128(plain_decimal(json).or_else(parsed)?)
+            }
         },
     })
 }
@@ -126,8 +124,8 @@ fn convert(json: &str, level: usize) -> Option<RawBson> {
 /// A number with decimals and without an exponent, as amounts are, if its digits fit. It says what the JSON says by how it is
 /// made, which is dear to find out for other numbers.
 fn plain_decimal(json: &str) -> Option<Decimal128> {
-    let magnitude = json.strip_prefix('-').unwrap_or(json);
-    let (whole, decimals) = magnitude.split_once('.')?;
+    let magnitude = json.strip_prefix('-');
+    let (whole, decimals) = magnitude.unwrap_or(json).split_once('.')?;
     if decimals.is_empty() || whole.len() + decimals.len() > DIGITS_FAST {
         return None;
     }
@@ -136,11 +134,12 @@ fn plain_decimal(json: &str) -> Option<Decimal128> {
         let digit = byte.wrapping_sub(b'0');
         digits = digits * 10 + i128::from(Some(digit).filter(|digit| *digit < 10)?);
     }
-    // Zero has no sign here; a decimal has.
-    if digits == 0 && magnitude.len() < json.len() {
-        return None;
-    }
-    let digits = if magnitude.len() < json.len() { -digits } else { digits };
+    let digits = match magnitude {
+        // Zero has no sign here; a decimal has.
+        Some(_) if digits == 0 => return None,
+        Some(_) => -digits,
+        None => digits,
+    };
     decimal_to_bson(digits, u8::try_from(decimals.len()).ok()?).ok()
 }
 
