@@ -22,7 +22,7 @@ use super::expiry::Expiring;
 use super::ingest::{Consumed, DeadLetter, Note, record_id};
 use super::plan::Plan;
 use super::rebuild::{self, Rebuild};
-use super::worker::Shared;
+use super::shared::Shared;
 use super::{EngineError, Summary, now};
 use crate::document::{Collection, Document, Fields, Value};
 use crate::status::{Phase, StatusSnapshot};

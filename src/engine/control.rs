@@ -20,7 +20,7 @@ use tillflow_dataflows::time::Tick;
 use super::checkpoint::{Asked, Restored};
 use super::expiry::Bounds;
 use super::plan::Planned;
-use super::worker::Shared;
+use super::shared::Shared;
 use super::{EngineError, now};
 use crate::cluster::fate;
 use crate::cluster::links::Links;

@@ -15,7 +15,7 @@ use timely::dataflow::operators::{Concat, Probe};
 use timely::dataflow::{Stream, StreamVec};
 
 use super::ingest::Note;
-use super::worker::Shared;
+use super::shared::Shared;
 
 /// One complete tick.
 #[derive(Debug, Default)]

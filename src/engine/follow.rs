@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use super::control::{self, Control, Told};
 use super::expiry::Expiry;
+use super::shared::{Channels, Gate, Shared};
 use super::watchdog::Watchdog;
-use super::worker::{Channels, Gate, Shared};
 use super::{EngineError, Run, Summary, workers};
 use crate::cluster::Cluster;
 use crate::status::Phase;

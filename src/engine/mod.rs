@@ -24,10 +24,12 @@ mod ingest;
 mod operator_times;
 mod plan;
 mod rebuild;
+mod shared;
 #[cfg(feature = "faults")]
 pub mod simulation;
 mod start;
 mod state_sizes;
+mod ticks;
 mod watchdog;
 mod worker;
 mod workers;
@@ -63,9 +65,9 @@ use self::control::{Control, Told};
 use self::correction::Stored;
 use self::expiry::{Expiring, Expiry};
 use self::plan::Planned;
+use self::shared::{Channels, Gate, Shared};
 use self::start::Start;
 use self::watchdog::Watchdog;
-use self::worker::{Channels, Gate, Shared};
 
 /// How the pipeline runs.
 #[derive(Clone, Debug)]
@@ -223,7 +225,7 @@ impl Run {
 
         // Bounded by the workers, which stop reading while more than a few ticks wait.
         let (batches, batches_waiting) = crossbeam_channel::unbounded();
-        let (raw, raw_waiting) = crossbeam_channel::bounded(worker::RAW_BATCHES);
+        let (raw, raw_waiting) = crossbeam_channel::bounded(shared::RAW_BATCHES);
         // At most one checkpoint is made at a time. (The committer must never wait for its writer, which waits for commits.)
         let (shards, shards_waiting) = crossbeam_channel::unbounded();
         let interval = options.checkpoints.as_ref().map_or(CheckpointOptions::INTERVAL, |options| options.interval);

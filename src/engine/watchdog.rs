@@ -14,7 +14,7 @@ use tillflow_dataflows::time::Tick;
 use timely::dataflow::operators::probe::Handle;
 
 use super::EngineError;
-use super::worker::Shared;
+use super::shared::Shared;
 use crate::document::Document;
 use crate::store::{Commit, Fingerprints, Origin, Progress, Store, StoreError, StoreScan};
 

@@ -9,7 +9,8 @@ use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::{Hooks, WorkerGuards};
 
 use super::EngineError;
-use super::worker::{self, Shared};
+use super::shared::Shared;
+use super::worker;
 
 /// This process's number, and its connection with each other process.
 pub(super) type Sockets = (usize, Vec<Option<TcpStream>>);

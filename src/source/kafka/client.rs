@@ -47,6 +47,9 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("client.id", "tillflow"),
 ];
 
+/// How long a consumer may take to end before it is left to librdkafka.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Remembers what troubles the whole client, because metadata calls only say "timed out".
 #[derive(Clone, Default)]
 pub(super) struct Context {
@@ -113,9 +116,7 @@ impl Client {
                 )));
             }
         }
-        let client = Client { settings };
-        client.consumer()?;
-        Ok(client)
+        Ok(Client { settings })
     }
 
     pub(super) fn settings(&self) -> &KafkaSettings {
@@ -126,13 +127,20 @@ impl Client {
         format!("{}{}", self.settings.topic_prefix, topic.name())
     }
 
-    /// A consumer that has nothing assigned yet and reads nothing.
-    pub(super) fn consumer(&self) -> Result<BaseConsumer<Context>, SourceError> {
-        self.consumer_of(1)
+    /// A consumer that only asks the brokers. It is in no group, so that nothing waits when it is dropped.
+    pub(super) fn asker(&self) -> Result<BaseConsumer<Context>, SourceError> {
+        let mut config = self.config(1);
+        config.remove("group.id");
+        create(&config)
     }
 
-    /// A consumer that so many partitions will be assigned to.
+    /// A consumer of the group that so many partitions will be assigned to, or none. To be [closed](close) before it is
+    /// dropped.
     pub(super) fn consumer_of(&self, partitions: usize) -> Result<BaseConsumer<Context>, SourceError> {
+        create(&self.config(partitions))
+    }
+
+    fn config(&self, partitions: usize) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
             config.set(name, value);
@@ -151,16 +159,7 @@ impl Client {
         if crate::fault::mutant("lost_offsets_are_skipped") {
             config.set("auto.offset.reset", "latest");
         }
-        config.create_with_context(Context::default()).map_err(|error| match &error {
-            KafkaError::ClientConfig(_, problem, name, value) => {
-                // librdkafka repeats the value, which may be a secret in the wrong place.
-                let problem = problem.replace(&format!("\"{value}\""), "");
-                let problem =
-                    if value.is_empty() || !problem.contains(value.as_str()) { problem.as_str() } else { "refused" };
-                SourceError::Settings(format!("-X {name}: {problem} (its value is not shown)"))
-            }
-            other => SourceError::Settings(format!("making a Kafka client: {other}")),
-        })
+        config
     }
 
     /// What an administrating client needs to reach the brokers.
@@ -209,6 +208,30 @@ impl Client {
             None => explain(error, &error.to_string()),
         };
         SourceError::Unavailable(format!("{attempt} on the Kafka brokers at {servers}: {problem}"))
+    }
+}
+
+fn create(config: &ClientConfig) -> Result<BaseConsumer<Context>, SourceError> {
+    config.create_with_context(Context::default()).map_err(|error| match &error {
+        KafkaError::ClientConfig(_, problem, name, value) => {
+            // librdkafka repeats the value, which may be a secret in the wrong place.
+            let problem = problem.replace(&format!("\"{value}\""), "");
+            let problem =
+                if value.is_empty() || !problem.contains(value.as_str()) { problem.as_str() } else { "refused" };
+            SourceError::Settings(format!("-X {name}: {problem} (its value is not shown)"))
+        }
+        other => SourceError::Settings(format!("making a Kafka client: {other}")),
+    })
+}
+
+/// Ends a consumer that nobody reads from any more. rdkafka does it as well when one is dropped, but looks whether it has
+/// ended every 100 ms only, and each start and each end of a run would wait for that.
+pub(super) fn close(consumer: &BaseConsumer<Context>) {
+    let begun = Instant::now();
+    if consumer.close_queue().is_ok() {
+        while !consumer.closed() && begun.elapsed() < CLOSED_WITHIN {
+            let _ = consumer.poll(Duration::from_millis(1));
+        }
     }
 }
 

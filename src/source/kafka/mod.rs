@@ -12,7 +12,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use tillflow_dataflows::records::Topic;
 
 use self::client::Client;
@@ -63,7 +63,7 @@ impl Source for KafkaSource {
     }
 
     fn discover(&self) -> Result<Vec<PartitionInfo>, SourceError> {
-        let consumer: BaseConsumer<_> = self.client.consumer()?;
+        let consumer = self.client.asker()?;
         let metadata = self.client.metadata("asking for the topics", &consumer)?;
         let mut partitions = Vec::new();
         let mut missing = Vec::new();

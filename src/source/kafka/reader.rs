@@ -10,7 +10,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tillflow_dataflows::records::Topic;
 
-use super::client::{Client, Context, explain};
+use super::client::{Client, Context, close, explain};
 use super::watch::Ends;
 use crate::source::channel::OwnedRecord;
 use crate::source::{Assignment, Position, RawRecord, Reader, SourceError};
@@ -52,6 +52,12 @@ impl KafkaReader {
         let servers = client.settings().bootstrap_servers.clone();
         let names = Topic::ALL.map(|topic| client.topic_name(topic));
         Ok(KafkaReader { consumer, names, partitions, ends, servers, problem: None })
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        close(&self.consumer);
     }
 }
 

@@ -2,11 +2,10 @@
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode;
 use tillflow_dataflows::records::Topic;
 
-use super::client::{Context, explain};
+use super::client::explain;
 use super::{ANSWER_WITHIN, KafkaSource};
 use crate::source::SourceError;
 
@@ -25,7 +24,7 @@ impl KafkaSource {
         let names = Topic::ALL.map(|topic| self.client.topic_name(topic));
         let servers = &self.client.settings().bootstrap_servers;
         // A consumer first: its errors say more than "timed out".
-        let consumer: BaseConsumer<Context> = self.client.consumer()?;
+        let consumer = self.client.asker()?;
         self.client.metadata("creating topics", &consumer)?;
         let failed = |problem: String| {
             SourceError::Unavailable(format!("creating topics on the Kafka brokers at {servers}: {problem}"))

@@ -53,7 +53,8 @@ impl Watch {
     pub(super) fn start(client: &Client) -> Result<Watch, SourceError> {
         let watch =
             Watch { ends: Ends::default(), added: Added::default(), committed: Arc::default(), stop: Arc::default() };
-        let consumer = client.consumer()?;
+        // It tells the group how far records are committed.
+        let consumer = client.consumer_of(0)?;
         let names = Topic::ALL.map(|topic| client.topic_name(topic));
         let (ends, added) = (watch.ends.clone(), watch.added.clone());
         let (committed, stop) = (Arc::clone(&watch.committed), Arc::clone(&watch.stop));

@@ -1,0 +1,74 @@
+//! How the workers of a process keep pace with each other. A tick is complete when the last worker has closed it: what one
+//! reads ahead of the others waits in memory, and what one holds open keeps the others waiting.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tillflow_dataflows::records::Millis;
+use tillflow_dataflows::time::Tick;
+
+/// The ticks of one process's workers.
+#[derive(Debug, Default)]
+pub(super) struct Ticks {
+    /// The newest that a worker has opened, and when it ends.
+    newest: Mutex<Option<(Tick, Instant)>>,
+}
+
+impl Ticks {
+    fn newest(&self) -> MutexGuard<'_, Option<(Tick, Instant)>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tick of at least `least` that a worker opens at `clock`, and when it ends. Workers open the same ones at the same
+    /// time: one that is behind those that read beside it goes where they are, or what they read would wait for it ever
+    /// after.
+    pub(super) fn next(&self, least: Tick, clock: Millis, length: Duration) -> (Tick, Instant) {
+        let mut newest = self.newest();
+        match *newest {
+            Some((tick, ends)) if tick >= least => (tick, ends),
+            _ => {
+                let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
+                let tick = u64::try_from(clock).unwrap_or(0) / millis;
+                *newest.insert((tick.max(least), Instant::now() + length))
+            }
+        }
+    }
+
+    /// Whether others are past the tick after `tick`, so that a worker that has nothing for it only holds them up. One tick
+    /// is no reason: the others may have opened it a moment ago.
+    pub(super) fn have_gone_on(&self, tick: Tick) -> bool {
+        self.newest().is_some_and(|(newest, _)| newest > tick + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LENGTH: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn workers_open_the_same_ticks() {
+        let ticks = Ticks::default();
+        let first = ticks.next(0, 1_000, LENGTH);
+        assert_eq!(first.0, 10);
+        // The other one opens it a moment later, and it ends when it would have.
+        assert_eq!(ticks.next(0, 1_050, LENGTH), first);
+        // Who was quick goes ahead of the clock, and the other one follows, however far.
+        let ahead = (11..15).map(|least| ticks.next(least, 1_060, LENGTH)).last().expect("a tick");
+        assert_eq!(ahead.0, 14);
+        assert_eq!(ticks.next(11, 1_070, LENGTH), ahead);
+    }
+
+    #[test]
+    fn who_reads_nothing_lets_the_others_go_on() {
+        let ticks = Ticks::default();
+        assert!(!ticks.have_gone_on(0));
+        ticks.next(0, 1_000, LENGTH);
+        ticks.next(11, 1_000, LENGTH);
+        assert!(!ticks.have_gone_on(10));
+        ticks.next(12, 1_000, LENGTH);
+        assert!(ticks.have_gone_on(10));
+        assert!(!ticks.have_gone_on(11));
+    }
+}
