@@ -30,14 +30,13 @@ impl Pipeline {
     fn take(&mut self, topic: Topic, number: i32, record: RawRecord<'_>) -> Decision {
         let partition =
             self.partitions.entry((topic, number)).or_insert_with(|| Partition::new(topic, number, SETTINGS));
-        let reading = match record.value {
+        let decoded = record.value.map(|value| Decoder::new(Tz::UTC).decode(topic, value));
+        let reading = match &decoded {
             None => Reading::Tombstone(record.key),
-            Some(value) => match Decoder::new(Tz::UTC).decode_in_place(topic, value) {
-                Ok(Record::Sale(sale)) => Reading::Sale(sale),
-                Ok(Record::Activity(activity)) => Reading::Activity(activity),
-                Ok(Record::StockLevel(level)) => Reading::StockLevel(level),
-                Err(rejection) => Reading::Unreadable(rejection.reason),
-            },
+            Some(Ok(Record::Sale(sale))) => sale.into(),
+            Some(Ok(Record::Activity(activity))) => activity.into(),
+            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Err(rejection)) => Reading::Unreadable(rejection.reason),
         };
         partition.admit(reading, record.offset, record.timestamp, &mut |_| {})
     }

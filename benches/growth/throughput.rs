@@ -9,7 +9,7 @@ use tillflow::store::{Store, StoreAddress};
 
 use crate::picture::{Curve, Picture};
 use crate::support::log::{Log, Partitions, log};
-use crate::support::sales::{HashMaps, START, Sales};
+use crate::support::sales::{EVEN_PARTITIONS, HashMaps, START, Sales};
 use crate::support::stores::{Null, Watched};
 use crate::support::{options, w1};
 
@@ -84,18 +84,17 @@ pub fn ticks(count: usize) {
 
 /// Against workers.
 pub fn workers(count: usize) {
-    let partitions = log(Sales::new(START).take(count));
+    let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
     let (maps, revenue) = hash_maps(&partitions);
     let mut curves: Vec<Curve> = [("W1 -> null", false), ("W1 -> SQLite", true)]
         .into_iter()
         .map(|(name, sqlite)| {
-            // There are three partitions: a fourth worker would have nothing to read.
-            let points = [1, 2, 3]
+            let points = [1, 2, 4]
                 .map(|workers| (workers as f64, rate(&partitions, &options(workers, w1(), None), sqlite, revenue)));
             Curve { name: name.into(), points: points.into() }
         })
         .collect();
-    curves.push(Curve { name: "hash maps, 1 thread".into(), points: vec![(1.0, maps), (3.0, maps)] });
+    curves.push(Curve { name: "hash maps, 1 thread".into(), points: vec![(1.0, maps), (4.0, maps)] });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let title = format!("Workers, on {cores} cores, {count} sales");
     Picture { name: "workers", title, x: "workers", y: RATE, powers: false, curves }.show();

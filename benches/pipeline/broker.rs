@@ -11,10 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tillflow_dataflows::records::{Millis, Topic};
+use tillflow_dataflows::records::Topic;
 
 use crate::child;
-use crate::support::sales::{PARTITIONS, Sales, Sent};
+use crate::support::sales::{PARTITIONS, Sent};
 
 /// How long the broker may take to answer.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -49,9 +49,9 @@ impl Topics {
     }
 
     /// Sends sales, one partition after the other in turn, with the times that they have happened at.
-    pub fn fill(&self, count: usize, start: Millis) {
+    pub fn fill(&self, sales: impl Iterator<Item = Sent>) {
         let (producer, name) = (producer(&self.servers), self.name(Topic::Sales));
-        for sale in Sales::new(start).take(count) {
+        for sale in sales {
             send(&producer, &name, &sale);
         }
         producer.flush(ANSWER).expect("everything is sent");

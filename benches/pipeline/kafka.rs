@@ -217,7 +217,7 @@ impl Table<'_> {
 /// Sales alone: W1 and all views, raw documents, and MongoDB if there is one.
 pub fn sales(servers: &str, mongodb: Option<&str>, count: usize, runs: usize) {
     let topics = Topics::make(servers, "sales");
-    topics.fill(count, START);
+    topics.fill(Sales::new(START).take(count));
     let (mut bytes, mut maps, decoder) = (0, HashMaps::default(), Decoder::new(chrono_tz::Tz::UTC));
     for Sent { value, .. } in Sales::new(START).take(count) {
         bytes += value.len();
@@ -242,6 +242,22 @@ pub fn sales(servers: &str, mongodb: Option<&str>, count: usize, runs: usize) {
         number += 1;
         Target::Mongodb(uri, format!("bench-{}-{number}", std::process::id()))
     });
+}
+
+/// Longer sales, with more fields, texts beyond ASCII, corrections and duplicates: W1.
+pub fn unusual(servers: &str, count: usize, runs: usize) {
+    let topics = Topics::make(servers, "unusual");
+    let sales = || Sales::new(START).unusual().take(count);
+    topics.fill(sales());
+    let (bytes, cents) = sales().fold((0, 0), |(bytes, cents), sent| (bytes + sent.value.len(), cents + sent.cents));
+    let dropped = Table::best(runs, || child::run(vec![topics.another("read-and-drop", &[])]));
+    let revenue = cents * 100;
+    let table = Table { topics: &topics, runs, records: count, bytes, dropped, mapped: None, revenue };
+    table.head("unusual sales");
+    for workers in [1, 2] {
+        let how = How { views: Some(W1), processes: 1, workers, raw_data: "off" };
+        table.store("W1 -> SQLite", how, || Target::Sqlite);
+    }
 }
 
 /// What `tillflow generate` sends: 70 % activity, 25 % sales, 5 % inventory, with duplicates, corrections, cancellations,

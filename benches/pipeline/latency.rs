@@ -1,7 +1,11 @@
-//! From a record's Kafka timestamp to its commit, at a steady rate, as somebody sees it who asks the store all the time.
+//! From a record's Kafka timestamp to its commit, at a steady rate, as somebody sees it who asks the store all the time; and
+//! from there to a page that is open.
 
 use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer as _;
@@ -31,9 +35,13 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
     println!("\nlatency: {rate} sales/s for {seconds} s, all views, Kafka -> SQLite, tick 100 ms");
     for workers in [1, 2] {
         let topics = Topics::make(servers, "latency");
-        let mut times = measure(&topics, workers, rate, Duration::from_secs(seconds), None).times;
+        let Measured { mut times, mut page, .. } = measure(&topics, workers, rate, Duration::from_secs(seconds), None);
         times.sort_unstable_by_key(|(_, time)| *time);
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].1;
+        page.sort_unstable();
+        fn place(length: usize, share: f64) -> usize {
+            ((length - 1) as f64 * share) as usize
+        }
+        let at = |share: f64| times[place(times.len(), share)].1;
         println!(
             "{:<44} p50 {} ms, p99 {} ms, p99.9 {} ms, most {} ms, of {} records",
             format!("{workers} worker(s)"),
@@ -43,10 +51,20 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
             at(1.0),
             times.len(),
         );
+        assert!(!page.is_empty(), "the page hears nothing");
+        let at = |share: f64| page[place(page.len(), share)].as_secs_f64() * 1e3;
+        println!(
+            "{:<44} p50 {:.0} ms, p99 {:.0} ms, most {:.0} ms, of {} commits",
+            "  and to a page that hears of it",
+            at(0.5),
+            at(0.99),
+            at(1.0),
+            page.len()
+        );
     }
     let length = Duration::from_secs(seconds).max(4 * OUTAGE);
     let topics = Topics::make(servers, "outage");
-    let Measured { times, over } = measure(&topics, 2, rate, length, Some(OUTAGE));
+    let Measured { times, over, .. } = measure(&topics, 2, rate, length, Some(OUTAGE));
     let over = over.expect("an outage");
     let slow = times.iter().filter(|(committed, time)| *committed > over && *time > RECOVERED);
     let recovered = slow.map(|(committed, _)| committed.duration_since(over)).max().unwrap_or_default();
@@ -71,8 +89,49 @@ fn hold_up(file: &Path, length: Duration) -> Instant {
 struct Measured {
     /// Of each record after the warm-up: when its commit was seen, and how many milliseconds after its timestamp that was.
     times: Vec<(Instant, Millis)>,
+    /// Of each commit after the warm-up: from when it was seen in the store to when a page heard of it, or of a later one.
+    page: Vec<Duration>,
     /// When the store's outage was over.
     over: Option<Instant>,
+}
+
+/// The epochs that a page hears of, and when.
+type Heard = Arc<Mutex<Vec<(u64, Instant)>>>;
+
+/// Listens to the stream of epochs as a page does, until the program ends.
+fn listen(dashboard: SocketAddr) -> Heard {
+    let heard = Heard::default();
+    let all = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        let begun = Instant::now();
+        let stream = loop {
+            match TcpStream::connect(dashboard) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(begun.elapsed() < SENT_WITHIN, "{dashboard}: {error}"),
+            }
+            std::thread::sleep(LOOK);
+        };
+        write!(&stream, "GET /events HTTP/1.1\r\nHost: {dashboard}\r\n\r\n").expect("the server reads");
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if let Some(epoch) = line.strip_prefix("id: ").and_then(|epoch| epoch.parse().ok()) {
+                all.lock().unwrap().push((epoch, Instant::now()));
+            }
+        }
+    });
+    heard
+}
+
+/// From each commit that was seen to when it was heard of.
+fn delays(committed: &[(u64, Instant)], heard: &[(u64, Instant)]) -> Vec<Duration> {
+    let mut heard = heard.iter().peekable();
+    let mut delays = Vec::new();
+    for (epoch, seen) in committed {
+        while heard.next_if(|(newest, _)| newest < epoch).is_some() {}
+        // The last ones may be seen when nobody listens any more.
+        let Some((_, at)) = heard.peek() else { break };
+        delays.push(at.saturating_duration_since(*seen));
+    }
+    delays
 }
 
 fn now() -> Millis {
@@ -83,9 +142,12 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
     let folder = tempfile::tempdir().expect("a temporary folder");
     let target = Target::Sqlite;
     let workers = workers.to_string();
-    let mut command = topics.tillflow(&["run", "--no-dashboard", "-q", "--workers", &workers, "--raw-data", "off"]);
+    let dashboard = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let mut command = topics.tillflow(&["run", "-q", "--workers", &workers, "--raw-data", "off"]);
+    command.args(["--listen", &dashboard.to_string()]);
     command.args(target.flags(folder.path())).arg("--state").arg(folder.path().join("state"));
     let mut running = child::start(command);
+    let heard = listen(dashboard);
     let (servers, name) = (topics.servers.clone(), topics.name(Topic::Sales));
     let (told, sent) = crossbeam_channel::unbounded::<(usize, Millis)>();
     let sender = std::thread::spawn(move || {
@@ -116,6 +178,7 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
     let mut waiting: [(i64, VecDeque<Millis>); PARTITIONS] = Default::default();
     let mut times = Vec::with_capacity(rate * length.as_secs() as usize);
     let mut reader = None;
+    let mut commits: Vec<(u64, Instant)> = Vec::new();
     while begun.elapsed() < WARM_UP + length + Duration::from_secs(5) {
         std::thread::sleep(LOOK);
         assert!(running.try_wait().expect("a child").is_none(), "the program has ended");
@@ -125,6 +188,9 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
         // Before its first commit there is nothing to ask.
         let Some(Ok((Some(progress), _))) = reader.as_mut().map(|reader| reader.read(&[])) else { continue };
         let (seen, committed) = (Instant::now(), now());
+        if begun.elapsed() > WARM_UP && commits.last().is_none_or(|(epoch, _)| *epoch < progress.epoch) {
+            commits.push((progress.epoch, seen));
+        }
         for (partition, timestamp) in sent.try_iter() {
             waiting[partition].1.push_back(timestamp);
         }
@@ -146,5 +212,6 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
     let left: usize = waiting.iter().map(|(_, waiting)| waiting.len()).sum();
     assert!(left == 0 && sent.is_empty(), "{left} records are not committed");
     running.kill().and_then(|()| running.wait()).expect("a child");
-    Measured { times, over: holding_up.map(|thread| thread.join().expect("the outage ends")) }
+    let page = delays(&commits, &heard.lock().unwrap());
+    Measured { times, page, over: holding_up.map(|thread| thread.join().expect("the outage ends")) }
 }

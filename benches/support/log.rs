@@ -6,10 +6,10 @@ use tillflow::source::channel::OwnedRecord;
 use tillflow::source::{Assignment, PartitionInfo, Position, RawRecord, Reader, Source, SourceError};
 use tillflow_dataflows::records::Topic;
 
-use super::sales::{PARTITIONS, Sent};
+use super::sales::Sent;
 
 /// The records of each partition of `sales`.
-pub type Partitions = [Vec<OwnedRecord>; PARTITIONS];
+pub type Partitions = Vec<Vec<OwnedRecord>>;
 
 /// A log that is there as a whole.
 pub struct Log {
@@ -33,7 +33,7 @@ impl Source for Log {
             low: 0,
             high: Some(self.partitions[partition].len() as i64),
         };
-        Ok((0..PARTITIONS).map(sales).collect())
+        Ok((0..self.partitions.len()).map(sales).collect())
     }
 
     fn open(&self, assignments: &[Assignment]) -> Result<Box<dyn Reader>, SourceError> {
@@ -75,8 +75,9 @@ impl Reader for LogReader {
 
 /// So many sales.
 pub fn log(sales: impl Iterator<Item = Sent>) -> Arc<Partitions> {
-    let mut partitions: Partitions = Default::default();
+    let mut partitions = Partitions::new();
     for Sent { partition, timestamp, key, value, .. } in sales {
+        partitions.resize_with(partitions.len().max(partition + 1), Vec::new);
         let partition = &mut partitions[partition];
         partition.push(OwnedRecord {
             offset: partition.len() as i64,
@@ -85,5 +86,7 @@ pub fn log(sales: impl Iterator<Item = Sent>) -> Arc<Partitions> {
             value: Some(value.into_bytes()),
         });
     }
-    Arc::new(partitions)
+    // Copied, the records of a partition lie one after the other, as in the buffers of a client, and not each beside one of
+    // another partition.
+    Arc::new(partitions.clone())
 }

@@ -9,7 +9,11 @@ use tillflow::codec::Decoder;
 use tillflow_dataflows::records::{Millis, Sale, Text};
 use tillflow_dataflows::time::Granularity;
 
+/// Of a topic in Kafka, and of a log in memory unless told.
 pub const PARTITIONS: usize = 3;
+
+/// Where workers are compared: as many for each of two, or of four.
+pub const EVEN_PARTITIONS: usize = 4;
 
 /// The views that hold W1, hours and days besides.
 pub const W1: &str = "sales_by_category,sales_by_store,sales_by_payment_method,sales_by_product,sales_all";
@@ -31,6 +35,10 @@ pub struct Sales {
     products: u64,
     /// From one sale to the next.
     apart: Millis,
+    partitions: usize,
+    is_unusual: bool,
+    /// What the last one adds up to, in hundredths.
+    total: i128,
 }
 
 /// 2025-10-09T08:53:20Z.
@@ -50,12 +58,34 @@ pub struct Sent {
 impl Sales {
     pub fn new(start: Millis) -> Sales {
         let last = Sent::default();
-        Sales { state: 0x9e37_79b9_7f4a_7c15, start, number: 0, last, step: 1, products: 1000, apart: 5 }
+        Sales {
+            state: 0x9e37_79b9_7f4a_7c15,
+            start,
+            number: 0,
+            last,
+            step: 1,
+            products: 1000,
+            apart: 5,
+            partitions: PARTITIONS,
+            is_unusual: false,
+            total: 0,
+        }
     }
 
     /// Of so many products.
     pub fn of_products(self, products: u64) -> Sales {
         Sales { products, ..self }
+    }
+
+    /// In so many partitions.
+    pub fn in_partitions(self, partitions: usize) -> Sales {
+        Sales { partitions, ..self }
+    }
+
+    /// Longer ones, as others send them: with fields that nobody asked for, some of them nested, texts beyond ASCII, plain and
+    /// escaped, 10 % corrections and 5 % duplicates.
+    pub fn unusual(self) -> Sales {
+        Sales { is_unusual: true, ..self }
     }
 
     /// So far from one to the next.
@@ -65,7 +95,7 @@ impl Sales {
 
     /// Those of one partition alone, as others than the same ones of all partitions.
     pub fn of_partition(self, partition: usize) -> Sales {
-        Sales { state: self.state ^ (partition as u64 + 1), number: partition, step: PARTITIONS, ..self }
+        Sales { state: self.state ^ (partition as u64 + 1), number: partition, step: self.partitions, ..self }
     }
 
     fn random(&mut self, below: u64) -> u64 {
@@ -75,31 +105,76 @@ impl Sales {
         self.state % below
     }
 
-    /// The next one, dated `timestamp`. What is sent a second time goes where it was sent before.
+    /// The next one, dated `timestamp`. What is sent a second time, or corrected, goes where it was sent before.
     pub fn next_at(&mut self, timestamp: Millis) -> Sent {
         let n = self.number;
         self.number += self.step;
-        if n / self.step % REPEATED == REPEATED - 1 {
+        let repeated = if self.is_unusual { 20 } else { REPEATED };
+        if n / self.step % repeated == repeated - 1 {
             return Sent { timestamp, cents: 0, ..self.last.clone() };
         }
-        let time = chrono::DateTime::from_timestamp_millis(timestamp).expect("a time of our days");
+        let is_correction = self.is_unusual && n / self.step % 10 == 8;
+        let key = if is_correction { self.last.key.clone() } else { format!("txn_{n:012}") };
+        let partition = if is_correction { self.last.partition } else { n % self.partitions };
         let (product, quantity, cents) = (self.random(self.products), self.random(5) + 1, self.random(20_000) + 100);
         let total = cents * quantity;
-        let value = format!(
-            r#"{{"transaction_id":"txn_{n:012}","user_id":"user_{:06}","product_id":"prod_{product:04}","quantity":{quantity},"unit_price":{}.{:02},"total_amount":{}.{:02},"payment_method":"{}","timestamp":"{}","store_id":"store_{:02}","category":"category_{}"}}"#,
-            self.random(50_000),
+        let sale = Fields {
+            id: &key,
+            user: self.random(50_000),
+            product,
+            quantity,
+            cents,
+            total,
+            payment_method: ["cash", "credit_card", "debit_card", "paypal"][self.random(4) as usize],
+            time: chrono::DateTime::from_timestamp_millis(timestamp).expect("a time of our days"),
+            store: self.random(20),
+        };
+        let value = if self.is_unusual { sale.unusual() } else { sale.usual() };
+        let before = if is_correction { self.total } else { 0 };
+        self.total = total.into();
+        self.last = Sent { partition, timestamp, key, value, cents: self.total - before };
+        self.last.clone()
+    }
+}
+
+/// What a sale says.
+struct Fields<'a> {
+    id: &'a str,
+    user: u64,
+    product: u64,
+    quantity: u64,
+    cents: u64,
+    total: u64,
+    payment_method: &'a str,
+    time: chrono::DateTime<chrono::Utc>,
+    store: u64,
+}
+
+impl Fields<'_> {
+    fn usual(&self) -> String {
+        let Fields { id, user, product, quantity, cents, total, payment_method, time, store } = self;
+        format!(
+            r#"{{"transaction_id":"{id}","user_id":"user_{user:06}","product_id":"prod_{product:04}","quantity":{quantity},"unit_price":{}.{:02},"total_amount":{}.{:02},"payment_method":"{payment_method}","timestamp":"{}","store_id":"store_{store:02}","category":"category_{}"}}"#,
             cents / 100,
             cents % 100,
             total / 100,
             total % 100,
-            ["cash", "credit_card", "debit_card", "paypal"][self.random(4) as usize],
             time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-            self.random(20),
             product % 5,
-        );
-        self.last =
-            Sent { partition: n % PARTITIONS, timestamp, key: format!("txn_{n:012}"), value, cents: total.into() };
-        self.last.clone()
+        )
+    }
+
+    fn unusual(&self) -> String {
+        let Fields { id, user, product, quantity, cents, total, payment_method, time, store } = self;
+        format!(
+            r#"{{"schema_version": 3, "channel": "web", "transaction_id": "{id}", "user_id": "user_{user:06}", "customer_name": "Zoë Łukasiewicz 山田 {user}", "product_id": "prod_{product:04}", "product_name": "Caf\u00e9 cr\u00e8me \"{product}\"", "category": "Catégorie {}", "quantity": {quantity}, "unit_price": {}.{:02}, "total_amount": "{}.{:02}", "currency": "EUR", "discount": null, "tax_rate": 0.19, "is_gift": false, "payment_method": "{payment_method}", "store_id": "magasin_{store:02}_é", "address": {{"city": "São Paulo", "zip": "01000-{user:03}"}}, "tags": ["new", "r\u00e9duit"], "timestamp": "{}", "note": "Gr\u00fc\u00dfe \ud83d\ude00 a longer text that nobody asked for, as shops have it in their records"}}"#,
+            product % 5,
+            cents / 100,
+            cents % 100,
+            total / 100,
+            total % 100,
+            time.to_rfc3339_opts(chrono::SecondsFormat::Millis, false),
+        )
     }
 }
 

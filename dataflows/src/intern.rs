@@ -11,6 +11,13 @@ use crate::records::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Symbol(u32);
 
+impl Symbol {
+    /// Symbols of an interner are counted from 0, and free ones are given again.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[cfg(test)]
 impl Symbol {
     /// One of no interner.

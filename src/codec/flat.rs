@@ -1,32 +1,41 @@
-//! The short way through the records that producers mostly send: one flat object, strings without escapes.
+//! The short way through the records that producers mostly send: one object on one line, its fields' names without escapes.
 //!
-//! It never rejects. Whatever it does not take at first sight (an escape, a nested value, a repeated field, an
+//! It never rejects. Whatever it does not take at first sight (a line break, an escape in a name, a repeated field, an
 //! error) it leaves to [`super::json::split`], and what it takes, it takes exactly as that does.
 
-use super::json::Token;
+use memchr::{memchr, memchr2};
+use serde::Deserialize as _;
+use serde_json::value::RawValue;
+
+use super::json::{self, NESTING_MAX, Token};
 use super::number::Number;
 
 /// The most fields that no topic knows; a record with more goes the long way.
-const UNKNOWN_MAX: usize = 8;
+const UNKNOWN_MAX: usize = 32;
 
-/// Takes a flat JSON object apart: the token of each of the fields `names`.
+/// Takes a flat JSON object apart: the token of each of the fields `names`, into `tokens`, which are all absent before. If
+/// it is none, `tokens` are of no use afterwards.
 ///
 /// A producer mostly writes its fields in the same order, so each name is first compared with the one after the
 /// last.
-pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]) -> Option<[Token<'a>; N]> {
-    if !is_plain(text.as_bytes()) {
+#[inline(always)]
+pub(super) fn split_into<'a, const N: usize>(
+    text: &'a str,
+    names: &[&'static str; N],
+    tokens: &mut [Token<'a>; N],
+) -> Option<()> {
+    if has_control(text.as_bytes()) {
         return None;
     }
-    let mut tokens = [Token::Absent; N];
     let mut unknown = [""; UNKNOWN_MAX];
     let mut unknown_count = 0;
     let mut expected = 0;
 
-    let mut cursor = Cursor { text, at: 0 };
+    let mut cursor = Cursor { text, at: 0, has_escapes: memchr(b'\\', text.as_bytes()).is_some() };
     cursor.take(b'{')?;
     if cursor.peek()? == b'}' {
         cursor.at += 1;
-        return cursor.is_at_end().then_some(tokens);
+        return cursor.is_at_end().then_some(());
     }
     cursor.take(b'"')?;
     loop {
@@ -34,6 +43,9 @@ pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]
             Some(name) if cursor.take_name(name) => (Some(expected), *name),
             _ => {
                 let name = cursor.string()?;
+                if cursor.has_escapes && name.contains('\\') {
+                    return None;
+                }
                 (names.iter().position(|known| *known == name), name)
             }
         };
@@ -53,22 +65,30 @@ pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]
             unknown_count += 1;
         }
         if !cursor.another()? {
-            return cursor.is_at_end().then_some(tokens);
+            return cursor.is_at_end().then_some(());
         }
     }
 }
 
-/// Whether there is neither an escape nor a control character (line breaks between fields are some). If so, each
-/// quote begins or ends a string.
-fn is_plain(bytes: &[u8]) -> bool {
-    // Without a way out of the loop, the compiler judges many bytes at a time.
-    !bytes.iter().fold(false, |found, &byte| found | (byte < b' ') | (byte == b'\\'))
+/// The tokens, if there are any.
+#[cfg(test)]
+pub(super) fn split<'a, const N: usize>(text: &'a str, names: &[&'static str; N]) -> Option<[Token<'a>; N]> {
+    let mut tokens = [Token::Absent; N];
+    split_into(text, names, &mut tokens).map(|()| tokens)
 }
 
-/// A place in a text that [`is_plain`].
+/// Whether there is a control character: none may be in a string, and line breaks between fields are some.
+fn has_control(bytes: &[u8]) -> bool {
+    // Without a way out of the loop, the compiler judges many bytes at a time.
+    bytes.iter().fold(false, |found, &byte| found | (byte < b' '))
+}
+
+/// A place in a text without control characters.
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
+    /// Whether there is a backslash anywhere. If not, each quote begins or ends a string.
+    has_escapes: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -131,7 +151,7 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Takes the rest of a string and its closing quote.
+    /// Takes the rest of a string that has no escapes, and its closing quote.
     #[inline(always)]
     fn string(&mut self) -> Option<&'a str> {
         let start = self.at;
@@ -140,13 +160,44 @@ impl<'a> Cursor<'a> {
         self.text.get(start..end)
     }
 
-    /// Takes a value that is not nested.
+    /// Takes the rest of a string that may have escapes, and its closing quote.
+    #[inline(never)]
+    fn string_with_escapes(&mut self) -> Option<Token<'a>> {
+        let (bytes, start) = (self.text.as_bytes(), self.at);
+        let mut at = start;
+        loop {
+            let found = at + memchr2(b'"', b'\\', bytes.get(at..)?)?;
+            if bytes[found] == b'\\' {
+                at = escape_end(bytes, found)?;
+                continue;
+            }
+            self.at = found + 1;
+            return if at == start {
+                self.text.get(start..found).map(Token::Plain)
+            } else {
+                self.text.get(start - 1..=found).map(Token::Escaped)
+            };
+        }
+    }
+
+    /// Takes an array or an object.
+    #[inline(never)]
+    fn nested(&mut self) -> Option<Token<'a>> {
+        let mut reader = serde_json::Deserializer::from_str(self.text.get(self.at..)?);
+        let raw = <&RawValue>::deserialize(&mut reader).ok()?.get();
+        let is_doubtful =
+            json::nesting(raw) >= NESTING_MAX || self.has_escapes && json::lone_surrogate(raw.as_bytes()).is_some();
+        self.at += raw.len();
+        (!is_doubtful).then(|| Token::of(raw))
+    }
+
+    /// Takes a value.
     #[inline(always)]
     fn value(&mut self) -> Option<Token<'a>> {
         match self.peek()? {
             b'"' => {
                 self.at += 1;
-                self.string().map(Token::Plain)
+                if self.has_escapes { self.string_with_escapes() } else { self.string().map(Token::Plain) }
             }
             b'-' | b'0'..=b'9' => {
                 let start = self.at;
@@ -157,6 +208,7 @@ impl<'a> Cursor<'a> {
             b'n' => self.word("null", Token::Null),
             b't' => self.word("true", Token::Boolean),
             b'f' => self.word("false", Token::Boolean),
+            b'[' | b'{' => self.nested(),
             _ => None,
         }
     }
@@ -167,6 +219,25 @@ impl<'a> Cursor<'a> {
         self.at += word.len();
         Some(token)
     }
+}
+
+/// Where the escape whose backslash is at `at` ends, if it is one. Both halves of a surrogate pair are one.
+fn escape_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at + 1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
+        b'u' => match code_unit(bytes, at)? {
+            0xD800..=0xDBFF => matches!(code_unit(bytes, at + 6)?, 0xDC00..=0xDFFF).then_some(at + 12),
+            0xDC00..=0xDFFF => None,
+            _ => Some(at + 6),
+        },
+        _ => None,
+    }
+}
+
+/// The UTF-16 code unit of the `\uXXXX` at `at`, if that is one.
+fn code_unit(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
 }
 
 /// Where the spaces that begin at `at` end. A place goes in and out by value and so stays in a register.
@@ -219,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn takes_escapes_and_nested_values() {
+        assert_eq!(
+            split(r#"{"a":"\u00e9\ud83d\ude00 \"x\" \\","bb":"plain","u":"\n","longer_name":{"a":["}"]}}"#, &NAMES),
+            Some([Token::Escaped(r#""\u00e9\ud83d\ude00 \"x\" \\""#), Token::Plain("plain"), Token::Object])
+        );
+        assert_eq!(
+            split(r#"{"u":["\t"], "a" : [ 1, {"a":2} ] ,"bb":{}}"#, &NAMES),
+            Some([Token::Array, Token::Object, Token::Absent])
+        );
+    }
+
+    #[test]
     fn leaves_the_rest_alone() {
         for text in [
             "",
@@ -234,9 +317,18 @@ mod tests {
             r#"{"a":1,}"#,
             r#"{"a":1 "bb":2}"#,
             r#"{a:1}"#,
-            r#"{"a":[]}"#,
-            r#"{"a":{}}"#,
-            r#"{"a":"\n"}"#,
+            r#"{"a":[}"#,
+            r#"{"a":{"b"}}"#,
+            r#"{"a":["\ud800"]}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12g4"}"#,
+            r#"{"a":"\u+123"}"#,
+            r#"{"a":"\u12"}"#,
+            r#"{"a":"\"}"#,
+            r#"{"a":"\ud83d"}"#,
+            r#"{"a":"\ud83dx\ude00"}"#,
+            r#"{"a":"\ude00\ud83d"}"#,
+            r#"{"x\n":1}"#,
             r#"{"\u0061":1}"#,
             "{\"a\":\"tab\there\"}",
             "{\"a\":\"line\nbroken at a later place\"}",
@@ -248,10 +340,15 @@ mod tests {
             r#"{"a":1,"a":2}"#,
             r#"{"a":null,"a":2}"#,
             r#"{"x":1,"x":2}"#,
-            r#"{"1":0,"2":0,"3":0,"4":0,"5":0,"6":0,"7":0,"8":0,"9":0}"#,
         ] {
             assert_eq!(split(text, &NAMES), None, "{text}");
         }
+        let unknown = |count| format!("{{{}}}", (0..count).map(|n| format!("\"{n}\":0")).collect::<Vec<_>>().join(","));
+        assert_eq!(split(&unknown(UNKNOWN_MAX), &NAMES), Some([Token::Absent; 3]));
+        assert_eq!(split(&unknown(UNKNOWN_MAX + 1), &NAMES), None);
+        let nested = |depth| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(split(&nested(NESTING_MAX - 1), &NAMES), Some([Token::Array, Token::Absent, Token::Absent]));
+        assert_eq!(split(&nested(NESTING_MAX), &NAMES), None);
     }
 
     #[test]
@@ -266,15 +363,15 @@ mod tests {
     }
 
     #[test]
-    fn escapes_and_control_characters_are_not_plain() {
-        for special in (0..b' ').chain([b'\\']) {
+    fn control_characters_are_found_wherever_they_are() {
+        for special in 0..b' ' {
             for at in 0..70 {
                 let mut bytes = [b'x'; 70];
                 bytes[at] = special;
-                assert!(!is_plain(&bytes), "{special} at {at}");
+                assert!(has_control(&bytes), "{special} at {at}");
             }
         }
-        assert!(is_plain(&(b' '..=0xff).filter(|&byte| byte != b'\\').collect::<Vec<_>>()));
-        assert!(is_plain(b""));
+        assert!(!has_control(&(b' '..=0xff).collect::<Vec<_>>()));
+        assert!(!has_control(b""));
     }
 }

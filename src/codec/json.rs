@@ -40,7 +40,7 @@ pub(super) enum Token<'a> {
 
 impl<'a> Token<'a> {
     /// The token of a value that is known to be valid JSON, without space around it.
-    fn of(raw: &'a str) -> Token<'a> {
+    pub(super) fn of(raw: &'a str) -> Token<'a> {
         match raw.as_bytes() {
             [b'"', inner @ .., b'"'] => match memchr(b'\\', inner) {
                 None => Token::Plain(&raw[1..raw.len() - 1]),
@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for Name {
 }
 
 /// How deep a text that is known to be valid JSON nests; 0 for a scalar.
-fn nesting(json: &str) -> usize {
+pub(super) fn nesting(json: &str) -> usize {
     let bytes = json.as_bytes();
     let (mut at, mut depth, mut deepest) = (0, 0_usize, 0);
     while let Some(byte) = bytes.get(at) {
@@ -201,7 +201,7 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// Where in a text that is known to match JSON's grammar the first `\u` escape of half a surrogate pair stands.
-fn lone_surrogate(json: &[u8]) -> Option<usize> {
+pub(super) fn lone_surrogate(json: &[u8]) -> Option<usize> {
     // A backslash occurs only within a string, as the begin of an escape.
     let mut at = 0;
     while let Some(found) = json.get(at..).and_then(|rest| memchr(b'\\', rest)) {

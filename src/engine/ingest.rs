@@ -306,25 +306,16 @@ impl Ingest {
             late_before.into_iter().for_each(|late_before| partition.admission.begin_at(late_before));
             partition.tick.late_before = late_before.filter(|_| !is_counted);
         }
-        let mut detail = None;
-        let mut event_time = None;
-        let reading = match record.value {
+        // Where a value is decoded its record stays, and is read there: it is large.
+        let decoded = record.value.map(|value| self.decoder.decode_in_place(topic, value));
+        let reading = match &decoded {
             None => Reading::Tombstone(record.key),
-            Some(value) => match self.decoder.decode_in_place(topic, value) {
-                Ok(decoded) => {
-                    event_time = Some(decoded.event_time());
-                    match decoded {
-                        Record::Sale(sale) => Reading::Sale(sale),
-                        Record::Activity(activity) => Reading::Activity(activity),
-                        Record::StockLevel(level) => Reading::StockLevel(level),
-                    }
-                }
-                Err(rejection) => {
-                    detail = Some(rejection.detail);
-                    Reading::Unreadable(rejection.reason)
-                }
-            },
+            Some(Ok(Record::Sale(sale))) => Reading::Sale(sale.borrowed()),
+            Some(Ok(Record::Activity(activity))) => Reading::Activity(activity.borrowed()),
+            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Err(rejection)) => Reading::Unreadable(rejection.reason),
         };
+        let event_time = decoded.as_ref().and_then(|decoded| decoded.as_ref().ok()).map(Record::event_time);
         let decision = partition.admission.admit(reading, record.offset, record.timestamp, &mut |fact| feed.take(fact));
 
         let tick = &mut partition.tick;
@@ -340,7 +331,10 @@ impl Ingest {
                 value: record.value.map(<[u8]>::to_vec),
                 kafka_timestamp: record.timestamp,
                 reason,
-                detail: detail.unwrap_or_else(|| words(reason, event_time, record, partition.admission.clock())),
+                detail: match decoded {
+                    Some(Err(rejection)) => rejection.detail,
+                    _ => words(reason, event_time, record, partition.admission.clock()),
+                },
             })));
         }
         if let Some(timestamp) = record.timestamp {

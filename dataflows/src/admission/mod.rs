@@ -10,8 +10,6 @@ mod sales;
 mod saved;
 mod stock;
 
-use std::borrow::Cow;
-
 use crate::inputs::StockCandidate;
 use crate::intern::Symbol;
 use crate::records::{Activity, Millis, Outcome, Reason, Sale, StockLevel, Topic};
@@ -66,9 +64,9 @@ pub(crate) struct Symbols {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading<'a> {
     /// A row of `sales`.
-    Sale(Sale<Cow<'a, str>>),
+    Sale(Sale<&'a str>),
     /// A row of `user_activity`.
-    Activity(Activity<Cow<'a, str>>),
+    Activity(Activity<&'a str>),
     /// A row of `inventory`.
     StockLevel(StockLevel),
     /// No value. A key of no bytes is no key.
@@ -79,13 +77,13 @@ pub enum Reading<'a> {
 
 impl<'a> From<&'a Sale> for Reading<'a> {
     fn from(sale: &'a Sale) -> Reading<'a> {
-        Reading::Sale(sale.with(|text| Cow::Borrowed(text.as_str())))
+        Reading::Sale(sale.borrowed())
     }
 }
 
 impl<'a> From<&'a Activity> for Reading<'a> {
     fn from(activity: &'a Activity) -> Reading<'a> {
-        Reading::Activity(activity.with(|text| Cow::Borrowed(text.as_str())))
+        Reading::Activity(activity.borrowed())
     }
 }
 
@@ -217,7 +215,7 @@ impl Partition {
                 } else if is_future(at, kafka_timestamp, self.settings.max_future) {
                     Outcome::Quarantined
                 } else {
-                    let outcome = known.admit(sale.borrowed(), oldest, &mut emit_sale);
+                    let outcome = known.admit(sale, oldest, &mut emit_sale);
                     if outcome != Outcome::Duplicate {
                         let clock = self.clock.map_or(at, |clock| clock.max(at));
                         self.clock = Some(clock);
@@ -234,7 +232,7 @@ impl Partition {
                 } else if is_future(at, kafka_timestamp, self.settings.max_future) {
                     Outcome::Quarantined
                 } else {
-                    emit(Fact::Activity(activity.borrowed()));
+                    emit(Fact::Activity(activity));
                     self.clock = Some(self.clock.map_or(at, |clock| clock.max(at)));
                     Outcome::Accepted
                 }

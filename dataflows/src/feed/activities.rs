@@ -57,7 +57,7 @@ impl ActivityFeed {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn take(&mut self, activity: &Activity<&str>) {
         if self.parts.activity_cells {
             let (cell, measures) = cell_of(activity);

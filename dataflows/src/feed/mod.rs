@@ -7,6 +7,7 @@
 //! Nothing here outlives a tick. What enters the graph at a tick is what was taken in while it was open.
 
 mod activities;
+mod names;
 mod sales;
 mod sums;
 
@@ -82,8 +83,8 @@ impl Feed {
         }
     }
 
-    /// Takes a fact in, at the open tick.
-    #[inline]
+    /// Takes a fact in, at the open tick. Only the choice is inlined: a fact is large, and would be copied to be handed over.
+    #[inline(always)]
     pub fn take(&mut self, fact: Fact<'_>) {
         match fact {
             Fact::Sale(placed, difference) => self.sales.take(&placed, difference),

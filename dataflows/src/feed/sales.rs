@@ -5,25 +5,29 @@ use differential_dataflow::input::InputSession;
 use timely::dataflow::Scope;
 
 use super::Parts;
+use super::names::{Name, Names};
 use super::sums::{NamedSums, advance};
 use crate::admission::{PlacedSale, Symbols};
 use crate::cells::{ProductCell, SalesCell};
 use crate::inputs::{Dealing, SalesInputs};
-use crate::intern::Symbol;
 use crate::measures::SalesMeasures;
-use crate::records::{Millis, Sale, Text};
+use crate::records::{Sale, Text};
 use crate::time::{Diff, Granularity, Tick, Window};
 use crate::views::arithmetic_mismatch::is_mismatch;
 use crate::views::customers::BuyersSale;
 use crate::views::purchases_unmatched::deal_of_sale;
 
-/// A partition's symbols are found in no time, and stand for one text each until a tick's sums have left.
-type CellKey = (i32, Millis, [Symbol; 3]);
-type ProductKey = (i32, Millis, Symbol);
+/// What is sold in a minute, where and how; what of it. Names stand for one text each until a tick's sums have left.
+type CellKey = (Minute, [Name; 3]);
+type ProductKey = (Minute, Name);
+
+/// Minutes since 1970: in half the bytes of an instant.
+type Minute = u32;
 
 /// The inputs that are made of sales.
 pub(super) struct SalesFeed {
     parts: Parts,
+    names: Names,
     cells: NamedSums<CellKey, SalesCell, SalesMeasures>,
     products: NamedSums<ProductKey, ProductCell, SalesMeasures>,
     mismatches: InputSession<Tick, (), Diff>,
@@ -36,6 +40,7 @@ impl SalesFeed {
     pub(super) fn new(parts: Parts) -> SalesFeed {
         SalesFeed {
             parts,
+            names: Names::new(),
             cells: NamedSums::new(),
             products: NamedSums::new(),
             mismatches: InputSession::new(),
@@ -56,15 +61,19 @@ impl SalesFeed {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn take(&mut self, placed: &PlacedSale<'_>, difference: Diff) {
         let PlacedSale { sale, partition, symbols } = placed;
         let Symbols { product_id, payment_method, store_id, category } = *symbols;
         let measures = SalesMeasures::of(sale).multiply(&difference);
         let window = Window::of(Granularity::Minute, sale.timestamp);
+        let minute = || Minute::try_from(window.start / 60_000).expect("from 1970 to 9999, says the codec");
         if self.parts.sales_cells {
-            let key = (*partition, window.start, [category, store_id, payment_method]);
-            self.cells.add(key, measures, || SalesCell {
+            let names = self.names.of(
+                *partition,
+                [(category, sale.category), (store_id, sale.store_id), (payment_method, sale.payment_method)],
+            );
+            self.cells.add((minute(), names), measures, || SalesCell {
                 window,
                 category: sale.category.into(),
                 store_id: sale.store_id.into(),
@@ -72,8 +81,8 @@ impl SalesFeed {
             });
         }
         if self.parts.sales_products {
-            let key = (*partition, window.start, product_id);
-            self.products.add(key, measures, || (window, sale.product_id.into()));
+            let [product] = self.names.of(*partition, [(product_id, sale.product_id)]);
+            self.products.add((minute(), product), measures, || (window, sale.product_id.into()));
         }
         if self.parts.mismatches && is_mismatch(sale) {
             self.mismatches.update((), difference);
@@ -92,6 +101,7 @@ impl SalesFeed {
     pub(super) fn advance_to(&mut self, tick: Tick) {
         self.cells.advance_to(tick);
         self.products.advance_to(tick);
+        self.names.forget();
         advance(&mut self.mismatches, tick);
         advance(&mut self.buyers_sales, tick);
         advance(&mut self.dealings, tick);

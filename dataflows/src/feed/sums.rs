@@ -23,7 +23,7 @@ const SPARE: usize = 16;
 /// The least room that is worth it.
 const ROOM: usize = 1024;
 
-fn is_too_much(capacity: usize, used: usize) -> bool {
+pub(super) fn is_too_much(capacity: usize, used: usize) -> bool {
     capacity / SPARE > used.max(ROOM)
 }
 
@@ -76,17 +76,21 @@ impl<C: Data, M: Semigroup + 'static> Drop for Sums<C, M> {
     }
 }
 
-/// The same, where a cell is found by a `K` that is smaller than it and stands for it until a tick's sums have left. Two may
-/// stand for the same one.
+/// The same, where a cell is found by a `K` that is smaller than it and stands for it until a tick's sums have left.
+///
+/// What each record needs lies close together, apart from the cells: a tick may have ten thousand of them, and whether their
+/// sums are in a near cache is most of what it takes to find one.
 pub(super) struct NamedSums<K, C: Data, M: Semigroup + 'static> {
-    places: HashMap<K, usize>,
-    cells: Vec<(C, M)>,
+    places: HashMap<K, u32>,
+    cells: Vec<C>,
+    /// By the same places.
+    sums: Vec<M>,
     session: InputSession<Tick, C, M>,
 }
 
 impl<K: Hash + Eq, C: Data, M: Semigroup + 'static> NamedSums<K, C, M> {
     pub(super) fn new() -> Self {
-        NamedSums { places: HashMap::new(), cells: Vec::new(), session: InputSession::new() }
+        NamedSums { places: HashMap::new(), cells: Vec::new(), sums: Vec::new(), session: InputSession::new() }
     }
 
     pub(super) fn collection<'scope>(&mut self, scope: Scope<'scope, Tick>) -> VecCollection<'scope, Tick, C, M> {
@@ -96,10 +100,11 @@ impl<K: Hash + Eq, C: Data, M: Semigroup + 'static> NamedSums<K, C, M> {
     #[inline]
     pub(super) fn add(&mut self, name: K, measure: M, cell: impl FnOnce() -> C) {
         match self.places.entry(name) {
-            Entry::Occupied(place) => self.cells[*place.get()].1.plus_equals(&measure),
+            Entry::Occupied(place) => self.sums[*place.get() as usize].plus_equals(&measure),
             Entry::Vacant(place) => {
-                place.insert(self.cells.len());
-                self.cells.push((cell(), measure));
+                place.insert(u32::try_from(self.cells.len()).expect("a tick has fewer than 2^32 records"));
+                self.cells.push(cell());
+                self.sums.push(measure);
             }
         }
     }
@@ -114,11 +119,11 @@ impl<K, C: Data, M: Semigroup + 'static> NamedSums<K, C, M> {
     /// Gives the open tick what it adds up to.
     fn give(&mut self) {
         let used = self.cells.len();
-        for (cell, measure) in self.cells.drain(..).filter(|(_, measure)| !measure.is_zero()) {
-            self.session.update(cell, measure);
+        for (cell, sum) in self.cells.drain(..).zip(self.sums.drain(..)).filter(|(_, sum)| !sum.is_zero()) {
+            self.session.update(cell, sum);
         }
         if is_too_much(self.cells.capacity(), used) {
-            (self.places, self.cells) = (HashMap::new(), Vec::new());
+            (self.places, self.cells, self.sums) = (HashMap::new(), Vec::new(), Vec::new());
         }
         self.places.clear();
     }

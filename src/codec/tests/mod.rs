@@ -58,7 +58,7 @@ fn stock_level() -> StockLevel {
 }
 
 /// What the short and the long way say of a text, which has to be the same wherever the short one says anything.
-fn split_both<'a, const N: usize>(text: &'a str, names: &[&'static str; N]) -> Result<[json::Token<'a>; N], Rejection> {
+fn split_both<'a, const N: usize>(text: &'a str, names: &[&'static str; N]) -> Result<[Token<'a>; N], Rejection> {
     let long = json::split(text, names);
     if let Some(short) = flat::split(text, names) {
         assert_eq!(Ok(short), long, "{text}");
