@@ -225,7 +225,8 @@ impl Reading {
         loop {
             // What is read again is not committed again.
             let records = if rebuilding { budget::MOST_RECORDS } else { self.shared.budget.records() };
-            let (mut budget, mut bytes) = (crate::fault::limit("tick_records", records), 0);
+            let records = crate::fault::limit("tick_records", records);
+            let (mut budget, mut bytes) = (records, 0);
             let mut notes = Vec::new();
             // Decided by this tick alone: a gate that opens meanwhile opens for later ticks.
             let waiting = !rebuilding && self.shared.gate.opened().is_none_or(|last| tick <= last);
@@ -234,7 +235,13 @@ impl Reading {
                 self.let_windows_go(&mut notes);
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
-                let throttled = self.over || waiting || !self.send_raw() || self.is_held_up() || self.is_ahead(tick);
+                let is_ahead = self.is_ahead(tick);
+                if is_ahead && budget == records && !self.over {
+                    // Not on to the next one: who is ahead of another process and went on as fast as that one would stay
+                    // ahead, and never read again.
+                    ends = Instant::now() + self.shared.options.tick;
+                }
+                let throttled = self.over || waiting || is_ahead || !self.send_raw() || self.is_held_up();
                 let read = match throttled {
                     true => 0,
                     false => {
