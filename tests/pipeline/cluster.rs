@@ -3,6 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use tillflow_dataflows::records::Topic;
+
 use crate::support::cluster::{assert_lost, free_hosts, process, wait_all};
 use crate::support::oracle::assert_equal;
 use crate::support::program::{Ended, Running, write};
@@ -79,6 +81,27 @@ fn three_processes_equal_the_oracle() {
     topics.generate(42, 3_000);
     catch_up(&store, &topics, 3, "--workers 2");
     assert_equal(&topics, &store, "--complete");
+}
+
+/// A process that is ahead of the other has to read on all the same: it once stood still for minutes.
+#[test]
+fn a_process_with_a_backlog_does_not_wait_for_one_without() {
+    let store = Store::sqlite();
+    let topics = Topics::init("cluster-uneven", 2);
+    let sale = |number: u32| {
+        let (minute, second) = (number / 60 % 60, number % 60);
+        format!(
+            r#"{{"transaction_id":"t{number}","user_id":"u{}","product_id":"p{}","quantity":1,"unit_price":1.5,"total_amount":1.5,"payment_method":"cash","timestamp":"2024-01-15T10:{minute:02}:{second:02}Z","store_id":"s","category":"c"}}"#,
+            number % 1_000,
+            number % 100,
+        )
+    };
+    for part in 0..4 {
+        topics.produce(Topic::Sales, 0, (part * 90_000..(part + 1) * 90_000).map(sale));
+    }
+    topics.produce(Topic::Sales, 1, (400_000..400_100).map(sale));
+    catch_up(&store, &topics, 2, "--workers 1 --raw-data off --views sales_total");
+    assert_eq!(counted(&store.progress().expect("progress")), 360_100);
 }
 
 /// Kills one process after the other under load, and starts them all again.
