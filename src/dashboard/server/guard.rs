@@ -55,7 +55,7 @@ pub(super) struct Shared {
     pub(super) hosts: HostPolicy,
     pub(super) counters: Arc<HttpCounters>,
     pub(super) status: Arc<Status>,
-    /// The epoch the streams are to tell, set at most ten times a second.
+    /// The epoch the streams are to tell, set at most fifty times a second.
     pub(super) epoch: AtomicU64,
     pub(super) stopping: Arc<AtomicBool>,
 }
