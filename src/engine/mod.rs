@@ -231,7 +231,9 @@ impl Run {
         let interval = options.checkpoints.as_ref().map_or(CheckpointOptions::INTERVAL, |options| options.interval);
         let workers = options.workers * processes;
         let told = others.as_ref().map_or_else(Told::default, |_| Told::in_cluster(options.tick));
-        let schedule = Arc::new(Schedule::new(interval, workers, told.under_way));
+        // In a cluster others may be ahead by as much when they are told what to save.
+        let ahead = if others.is_some() { worker::ticks_in_graph(options.tick) } else { 0 };
+        let schedule = Arc::new(Schedule::new(interval, workers, told.under_way.saturating_add(ahead)));
         let written = Arc::new(Written::default());
         written.reach(&plan.committed);
         let writer = folder.map(|folder| Writer {

@@ -84,7 +84,9 @@ impl Watch {
     /// Takes a look after `elapsed`; what stands still, if that has lasted for longer than `limit`.
     fn look(&mut self, seen: Seen, elapsed: Duration, limit: Duration) -> Option<String> {
         let moving = |moving: bool, still: Duration| if moving { Duration::ZERO } else { still + elapsed };
-        let graph = seen.store || seen.frontier == OVER || seen.frontier != self.last.frontier;
+        // Before the first tick workers take a checkpoint in, step by step.
+        let is_restoring = seen.frontier == 0 && seen.ticks != self.last.ticks;
+        let graph = seen.store || seen.frontier == OVER || seen.frontier != self.last.frontier || is_restoring;
         let committer = seen.store || seen.waiting == 0 || seen.taken != self.last.taken;
         (self.graph, self.committer) = (moving(graph, self.graph), moving(committer, self.committer));
         self.last = seen;
@@ -255,6 +257,14 @@ mod tests {
         let committing = |second| Seen { waiting: 4, taken: 3 + second as usize / 50, ..ticking(second) };
         assert_eq!(after(600, committing), None);
         assert_eq!(after(600, |_| Seen { frontier: OVER, ..well() }), None);
+        let restoring = |second| Seen { ticks: vec![Tick::from(second / 50), 0], frontier: 0, ..well() };
+        assert_eq!(after(600, restoring), None);
+    }
+
+    #[test]
+    fn workers_that_do_not_begin_are_told() {
+        let words = after(64, |_| Seen { ticks: vec![5, 0], frontier: 0, ..well() }).expect("a minute is over");
+        assert!(words.ends_with("(not beyond it: worker 1 of this process)"), "{words}");
     }
 
     #[test]

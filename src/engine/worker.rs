@@ -52,6 +52,12 @@ const LAST_TICK: Duration = Duration::from_millis(100);
 /// The longest a worker sleeps when there is nothing to do within a tick.
 const NAP: Duration = Duration::from_millis(10);
 
+/// How many ticks of this length may be in the graph before a worker stops reading.
+pub(super) fn ticks_in_graph(tick: Duration) -> u64 {
+    let short = GRAPH_MAY_TAKE.as_millis() / tick.as_millis().max(1);
+    TICKS_IN_GRAPH.max(u64::try_from(short).unwrap_or(u64::MAX))
+}
+
 /// Where a worker puts its notes.
 type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>;
 
@@ -236,10 +242,12 @@ impl Reading {
             }
             while budget > 0 && bytes < TICK_BYTES && !self.shared.is_stopping() {
                 let is_ahead = self.is_ahead(tick);
-                if is_ahead && budget == records && !self.over {
+                if is_ahead && budget == records {
                     // Not on to the next one: who is ahead of another process and went on as fast as that one would stay
                     // ahead, and never read again.
                     ends = Instant::now() + self.shared.options.tick;
+                    // The graph moves meanwhile, or the run stands still.
+                    self.shared.pulse.beat(self.index, Some(tick), &self.probe);
                 }
                 let throttled = self.over || waiting || is_ahead || !self.send_raw() || self.is_held_up();
                 let read = match throttled {
@@ -421,8 +429,7 @@ impl Reading {
 
     /// Whether the graph is so far behind that reading more would only fill memory.
     fn is_ahead(&self, tick: Tick) -> bool {
-        let short = GRAPH_MAY_TAKE.as_millis() / self.shared.options.tick.as_millis().max(1);
-        let ticks = TICKS_IN_GRAPH.max(u64::try_from(short).unwrap_or(u64::MAX));
+        let ticks = ticks_in_graph(self.shared.options.tick);
         self.probe.less_than(&tick.saturating_sub(ticks.saturating_add(self.shared.told.under_way)))
     }
 

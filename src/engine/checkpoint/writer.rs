@@ -79,7 +79,10 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            // Those of a checkpoint that was abandoned.
+            // Those of a checkpoint that was abandoned; one may come late.
+            if waiting.first().is_some_and(|known| known.tick > shard.tick) {
+                continue;
+            }
             waiting.retain(|known| known.tick == shard.tick);
             waiting.push(shard);
             if waiting.len() < self.workers {
