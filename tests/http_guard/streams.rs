@@ -77,24 +77,24 @@ fn its_head_says_what_it_is() {
 }
 
 #[test]
-fn many_epochs_become_at_most_ten_events_a_second() {
+fn many_epochs_become_at_most_fifty_events_a_second() {
     let site = Site::start();
     let mut reader = BufReader::new(open(&site));
     assert_eq!(next_epoch(&mut reader), 0);
     let start = Instant::now();
-    for epoch in 1..=200 {
+    for epoch in 1..=1000 {
         commit(&site, epoch);
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
     let mut events = 0;
     let mut last = 0;
-    while last < 200 {
+    while last < 1000 {
         let epoch = next_epoch(&mut reader);
         assert!(epoch > last, "{epoch} after {last}");
         last = epoch;
         events += 1;
     }
-    let most = start.elapsed().as_millis() / 100 + 2;
+    let most = start.elapsed().as_millis() / 20 + 2;
     assert!((2..=most).contains(&events), "{events} events, {most} allowed");
 }
 
