@@ -27,11 +27,16 @@ pub(super) fn split_into<'a, const N: usize>(
     if has_control(text.as_bytes()) {
         return None;
     }
+    let has_escapes = memchr(b'\\', text.as_bytes()).is_some();
+    // It goes by the grammar, which is judged only now: what does not match that is not taken either.
+    if has_escapes && json::lone_surrogate(text.as_bytes()).is_some() {
+        return None;
+    }
     let mut unknown = [""; UNKNOWN_MAX];
     let mut unknown_count = 0;
     let mut expected = 0;
 
-    let mut cursor = Cursor { text, at: 0, has_escapes: memchr(b'\\', text.as_bytes()).is_some() };
+    let mut cursor = Cursor { text, at: 0, has_escapes };
     cursor.take(b'{')?;
     if cursor.peek()? == b'}' {
         cursor.at += 1;
@@ -185,10 +190,8 @@ impl<'a> Cursor<'a> {
     fn nested(&mut self) -> Option<Token<'a>> {
         let mut reader = serde_json::Deserializer::from_str(self.text.get(self.at..)?);
         let raw = <&RawValue>::deserialize(&mut reader).ok()?.get();
-        let is_doubtful =
-            json::nesting(raw) >= NESTING_MAX || self.has_escapes && json::lone_surrogate(raw.as_bytes()).is_some();
         self.at += raw.len();
-        (!is_doubtful).then(|| Token::of(raw))
+        (json::nesting(raw) < NESTING_MAX).then(|| Token::of(raw))
     }
 
     /// Takes a value.
@@ -221,23 +224,13 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Where the escape whose backslash is at `at` ends, if it is one. Both halves of a surrogate pair are one.
+/// Where the escape whose backslash is at `at` ends, if it is one.
 fn escape_end(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
-        b'u' => match code_unit(bytes, at)? {
-            0xD800..=0xDBFF => matches!(code_unit(bytes, at + 6)?, 0xDC00..=0xDFFF).then_some(at + 12),
-            0xDC00..=0xDFFF => None,
-            _ => Some(at + 6),
-        },
+        b'u' => json::code_unit(bytes, at).map(|_| at + 6),
         _ => None,
     }
-}
-
-/// The UTF-16 code unit of the `\uXXXX` at `at`, if that is one.
-fn code_unit(bytes: &[u8], at: usize) -> Option<u32> {
-    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
 }
 
 /// Where the spaces that begin at `at` end. A place goes in and out by value and so stays in a register.

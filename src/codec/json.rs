@@ -222,7 +222,7 @@ pub(super) fn lone_surrogate(json: &[u8]) -> Option<usize> {
 }
 
 /// The UTF-16 code unit of the `\uXXXX` escape at `at`, if there is one.
-fn code_unit(json: &[u8], at: usize) -> Option<u16> {
+pub(super) fn code_unit(json: &[u8], at: usize) -> Option<u32> {
     let digits = json.get(at..at + 6)?.strip_prefix(b"\\u")?;
-    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
 }
