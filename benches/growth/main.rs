@@ -3,10 +3,11 @@
 //! `cargo bench --bench growth` draws all of them, `cargo bench --bench growth -- history` some:
 //!
 //! - `keys`: records a second against the number of products;
-//! - `history`: records a second, and resident memory, while one run goes on (`TILLFLOW_BENCH_HISTORY` records, default
+//! - `history`: records a second, and resident memory, while one run goes on, into the same two (`TILLFLOW_BENCH_HISTORY` records, default
 //!   50,000,000: 29 days of event time, of which two can be corrected);
 //! - `ticks`: records a second against the length of a tick;
-//! - `workers`: records a second against workers, into SQLite and into a store that forgets everything;
+//! - `workers`: records a second against workers, in one process and in as many, into SQLite and into a store that forgets
+//!   everything;
 //! - `correction`: the time of one correction against the number of sales in the hour that it corrects.
 //!
 //! The pictures go to `target/growth`, or to the folder that `TILLFLOW_BENCH_PICTURES` names. `TILLFLOW_BENCH_RECORDS` is the
@@ -15,6 +16,7 @@
 mod correction;
 mod history;
 mod picture;
+mod processes;
 #[path = "../support/mod.rs"]
 mod support;
 mod throughput;
@@ -29,6 +31,9 @@ const PARTS: [&str; 5] = ["keys", "history", "ticks", "workers", "correction"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(place) = arguments.iter().position(|argument| argument == processes::ONE_OF_SEVERAL) {
+        return processes::one_of_several(&arguments[place + 1..]);
+    }
     // `cargo test --benches` runs them with this flag, to see that they work.
     let test = arguments.iter().any(|argument| argument == "--test");
     let count = number("TILLFLOW_BENCH_RECORDS", if test { 20_000 } else { 1_000_000 });

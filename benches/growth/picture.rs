@@ -29,8 +29,13 @@ pub struct Curve {
 }
 
 const SIZE: (u32, u32) = (800, 360);
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 160, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(127, 127, 127),
+];
 
 /// The folder for pictures.
 fn folder() -> PathBuf {

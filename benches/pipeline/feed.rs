@@ -7,9 +7,9 @@ use tillflow::document::decimal_text;
 use tillflow::engine::EngineOptions;
 use tillflow::store::StoreAddress;
 
-use crate::memory::{hash_maps, pipeline};
 use crate::sink::Sink;
 use crate::support::log::{Partitions, log};
+use crate::support::memory::{hash_maps, pipeline};
 use crate::support::sales::{START, Sales};
 use crate::support::{options, w1};
 

@@ -9,51 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tillflow::codec::Decoder;
-use tillflow::engine::{EngineOptions, Run};
 use tillflow::source::channel::OwnedRecord;
-use tillflow::store::{Store, StoreAddress, StoreOptions};
 use tillflow::views::ViewSet;
 
 use crate::child::own_cpu;
-use crate::support::log::{Log, Partitions, log};
-use crate::support::sales::{EVEN_PARTITIONS, HashMaps, START, Sales};
-use crate::support::stores::{Null, Watched};
+use crate::support::log::{Partitions, log};
+use crate::support::memory::{Place, hash_maps, pipeline};
+use crate::support::sales::{EVEN_PARTITIONS, START, Sales};
 use crate::support::{options, w1};
-
-/// How long a run takes that reads a log in memory.
-pub fn pipeline(partitions: &Arc<Partitions>, options: EngineOptions, store: Box<dyn Store>) -> Duration {
-    let begun = Instant::now();
-    let source = Arc::new(Log { partitions: Arc::clone(partitions) });
-    Run::new(options, source).alone(store).expect("the pipeline runs");
-    begun.elapsed()
-}
-
-/// A file for a store, a folder for checkpoints, and what is looked at.
-struct Place {
-    folder: tempfile::TempDir,
-    eye: Null,
-}
-
-impl Place {
-    fn new() -> Place {
-        Place { folder: tempfile::tempdir().expect("a temporary folder"), eye: Null::default() }
-    }
-
-    fn store(&self, journal: bool) -> Box<dyn Store> {
-        let address = StoreAddress::Sqlite { path: self.folder.path().join("bench.sqlite") };
-        let store = address.open_with(StoreOptions { journal, ..StoreOptions::default() }).expect("SQLite opens");
-        Box::new(Watched { store, eye: self.eye.clone() })
-    }
-
-    fn state(&self) -> std::path::PathBuf {
-        self.folder.path().join("state")
-    }
-
-    fn assert_revenue(&self, revenue: i128) {
-        assert_eq!(self.eye.revenue(), revenue, "the revenue is another one");
-    }
-}
 
 /// One run of those that exactness is measured with.
 #[derive(Clone, Copy)]
@@ -79,7 +42,7 @@ fn exactness_of(partitions: &Arc<Partitions>, revenue: i128, runs: usize, worker
     let more = Arc::new(more);
     let measured = |partitions, place: &Place, journal: bool, state: Option<&Path>| {
         let (begun, cpu) = (Instant::now(), own_cpu());
-        pipeline(partitions, options(workers, ViewSet::default(), state), place.store(journal));
+        pipeline(partitions, options(workers, ViewSet::default(), state), place.sqlite(journal));
         let committed = place.eye.last().expect("a commit").duration_since(begun);
         Measured { committed, cpu: own_cpu() - cpu }
     };
@@ -157,22 +120,10 @@ struct Row {
 impl Row {
     fn run(&self, partitions: &Arc<Partitions>, revenue: i128) -> Duration {
         let place = Place::new();
-        let store = if self.sqlite { place.store(true) } else { Box::new(place.eye.clone()) };
-        let took = pipeline(partitions, options(self.workers, self.views.clone(), None), store);
+        let took = pipeline(partitions, options(self.workers, self.views.clone(), None), place.store(self.sqlite));
         place.assert_revenue(revenue);
         took
     }
-}
-
-/// W1 in hash maps: how long it takes, and the revenue in ten-thousandths.
-pub fn hash_maps(partitions: &Partitions) -> (Duration, i128) {
-    let begun = Instant::now();
-    let decoder = Decoder::new(chrono_tz::Tz::UTC);
-    let mut maps = HashMaps::default();
-    for value in partitions.iter().flatten().filter_map(|record| record.value.as_deref()) {
-        maps.take(&decoder, value);
-    }
-    (begun.elapsed(), maps.all.2)
 }
 
 /// What exactness costs, and how long a start takes.

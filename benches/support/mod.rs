@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
 pub mod log;
+pub mod memory;
 pub mod sales;
 pub mod sessions;
 pub mod stores;

@@ -300,7 +300,7 @@ impl Reading {
                 return Ok(());
             }
             if self.over {
-                self.wait_for_the_last_checkpoint(worker);
+                self.wait_for_the_last_checkpoint(worker, tick);
             }
             let least = self.shared.gate.opened().map_or(tick, |last| tick.max(last)) + 1;
             let next = self.shared.next_tick(least);
@@ -362,10 +362,16 @@ impl Reading {
     }
 
     /// Lets a tick last, in which nothing is read. The processes of a cluster have to hear of each other meanwhile, or those
-    /// that nothing holds up would always be beyond the tick that is to be saved.
-    fn wait_for_the_last_checkpoint(&mut self, worker: &mut Worker) {
+    /// that nothing holds up would always be beyond the tick that is to be saved. Once that is known, nothing keeps them from
+    /// getting there.
+    fn wait_for_the_last_checkpoint(&mut self, worker: &mut Worker, tick: Tick) {
         let is_alone = worker.peers() == self.shared.options.workers;
-        let ends = Instant::now() + self.shared.options.tick.min(if is_alone { NAP } else { LAST_TICK });
+        let length = match self.shared.schedule.last() {
+            Some(last) if !is_alone && tick < last => Duration::ZERO,
+            None if !is_alone => LAST_TICK,
+            _ => NAP,
+        };
+        let ends = Instant::now() + self.shared.options.tick.min(length);
         while let Some(left) = ends.checked_duration_since(Instant::now())
             && !self.shared.schedule.is_over()
             && !self.shared.has_failed()
@@ -513,8 +519,10 @@ impl Reading {
     /// Whether nothing is gained by a tick that lasts as long as it may.
     fn is_done(&self, worker: &Worker, rebuilding: bool, waiting: bool) -> bool {
         if self.over {
-            // Tick by tick towards the last checkpoint. What the other processes' workers do is not known everywhere.
-            return worker.peers() == self.shared.options.workers && self.shared.schedule.have_all_ended();
+            // Tick by tick towards the last checkpoint. What the other processes' workers do is not known everywhere, but
+            // that it is asked for.
+            let is_alone = worker.peers() == self.shared.options.workers;
+            return self.shared.schedule.last().is_some() || is_alone && self.shared.schedule.have_all_ended();
         }
         match rebuilding {
             true => self.has_reached_committed(),

@@ -123,6 +123,11 @@ impl Schedule {
         self.asked().map(|asked| asked.tick)
     }
 
+    /// The tick that is saved last, once it is known: nobody reads any more, and nothing else is asked for.
+    pub(in crate::engine) fn last(&self) -> Option<Tick> {
+        self.asked().filter(|asked| asked.is_last).map(|asked| asked.tick)
+    }
+
     /// The checkpoint of `tick` comes to nothing.
     pub(in crate::engine) fn abandon(&self, tick: Tick) {
         let mut times = self.times();
@@ -236,7 +241,7 @@ mod tests {
         schedule.opening(9);
         schedule.ask_if_due(5);
         let asked = schedule.asked().expect("it is due");
-        assert_eq!(asked, Asked { tick: 11, is_last: false });
+        assert_eq!((asked, schedule.last()), (Asked { tick: 11, is_last: false }, None));
         schedule.ask_if_due(20);
         assert_eq!(schedule.asked(), Some(asked));
         schedule.finished(11);
@@ -255,8 +260,9 @@ mod tests {
         assert_eq!(schedule.wanted(), None, "not at once");
         schedule.end(1);
         schedule.ask_if_due(5);
-        assert_eq!(schedule.asked(), Some(Asked { tick: 7, is_last: true }));
+        assert_eq!((schedule.asked(), schedule.last()), (Some(Asked { tick: 7, is_last: true }), Some(7)));
         schedule.abandon(7);
+        assert_eq!(schedule.last(), None);
         assert!(!schedule.is_over());
         schedule.ask_if_due(9);
         assert_eq!(schedule.asked(), Some(Asked { tick: 11, is_last: true }), "at once");
