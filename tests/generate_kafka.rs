@@ -155,6 +155,20 @@ fn a_missing_topic_is_named_and_not_made() {
 }
 
 #[test]
+fn a_quiet_program_that_cannot_send_fails_and_says_why() {
+    let options = options("quiet");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tillflow"))
+        .args(["generate", "-q", "--rate", "0", "--count", "10", "--bootstrap-servers", &options.bootstrap_servers])
+        .args(["--topic-prefix", &options.topic_prefix])
+        .current_dir(std::env::temp_dir())
+        .output()
+        .expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains(&format!("{}user_activity", options.topic_prefix)), "{said}");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_named() {
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();

@@ -34,6 +34,8 @@ pub(super) fn run(args: &GenerateCommand) -> Result<(), CliError> {
     if let Some(line) = line {
         line.finish_and_clear();
     }
-    tracing::info!("{}", result?);
+    // Not within the message: what is not said is not evaluated.
+    let summary = result?;
+    tracing::info!("{summary}");
     Ok(())
 }
