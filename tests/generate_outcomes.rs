@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
-use tillflow::codec::{Decoder, Record};
+use tillflow::codec::Decoder;
 use tillflow::generate::{GeneratedRecord, Generator, GeneratorOptions, Kind, NdjsonSink, Pace, Shares};
 use tillflow::partitioner::murmur2_partition;
 use tillflow::source::ndjson::NdjsonSource;
@@ -33,9 +33,7 @@ impl Pipeline {
         let decoded = record.value.map(|value| Decoder::new(Tz::UTC).decode(topic, value));
         let reading = match &decoded {
             None => Reading::Tombstone(record.key),
-            Some(Ok(Record::Sale(sale))) => sale.into(),
-            Some(Ok(Record::Activity(activity))) => activity.into(),
-            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Ok(record)) => record.into(),
             Some(Err(rejection)) => Reading::Unreadable(rejection.reason),
         };
         partition.admit(reading, record.offset, record.timestamp, &mut |_| {})

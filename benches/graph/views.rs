@@ -32,9 +32,7 @@ struct Given {
 impl Given {
     fn reading(&self) -> Reading<'_> {
         match &self.record {
-            Some(Ok(Record::Sale(sale))) => sale.into(),
-            Some(Ok(Record::Activity(activity))) => activity.into(),
-            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Ok(record)) => record.into(),
             Some(Err(reason)) => Reading::Unreadable(*reason),
             None => Reading::Tombstone(self.key.as_deref()),
         }

@@ -21,6 +21,7 @@ mod time;
 use std::borrow::Cow;
 
 use chrono_tz::Tz;
+use tillflow_dataflows::admission::Reading;
 use tillflow_dataflows::records::{Activity, Millis, Reason, Sale, StockLevel, Text, Topic};
 
 use fields::Field;
@@ -72,6 +73,18 @@ impl<T> Record<T> {
             Record::Sale(sale) => sale.timestamp,
             Record::Activity(activity) => activity.timestamp,
             Record::StockLevel(level) => level.last_updated,
+        }
+    }
+}
+
+/// What is left to decide about it, while it stays where it is: it is large.
+impl<'a, T: AsRef<str>> From<&'a Record<T>> for Reading<'a> {
+    #[inline]
+    fn from(record: &'a Record<T>) -> Reading<'a> {
+        match record {
+            Record::Sale(sale) => Reading::Sale(sale.borrowed()),
+            Record::Activity(activity) => Reading::Activity(activity.borrowed()),
+            Record::StockLevel(level) => Reading::StockLevel(level.clone()),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::checkpoint::{Asked, Restored};
 use super::expiry::Bounds;
 use super::plan::Planned;
 use super::shared::Shared;
+use super::ticks::ticks_in_graph;
 use super::{EngineError, now};
 use crate::cluster::fate;
 use crate::cluster::links::Links;
@@ -105,8 +106,8 @@ pub(super) struct Told {
     pub(super) full: AtomicBool,
     /// Process 0's clock less this one's, in milliseconds.
     pub(super) clock: AtomicI64,
-    /// Ticks that pass while processes tell each other how far they are. So many more may be in the graph.
-    pub(super) under_way: u64,
+    /// Ticks that pass while processes tell each other how far they are.
+    under_way: u64,
     /// By process: what is wrong with its source.
     problems: Mutex<BTreeMap<usize, String>>,
 }
@@ -119,6 +120,12 @@ impl Told {
     pub(super) fn in_cluster(tick: Duration) -> Told {
         let under_way = WAY.as_millis() / tick.as_millis().max(1);
         Told { under_way: u64::try_from(under_way).unwrap_or(0), ..Told::default() }
+    }
+
+    /// How many ticks of this length a worker may be ahead of the others: what the graph may hold, and in a cluster what passes
+    /// until it hears of them.
+    pub(super) fn most_ahead(&self, tick: Duration) -> u64 {
+        ticks_in_graph(tick).saturating_add(self.under_way)
     }
 
     /// What is wrong with the source of another process.

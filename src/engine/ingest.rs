@@ -306,13 +306,10 @@ impl Ingest {
             late_before.into_iter().for_each(|late_before| partition.admission.begin_at(late_before));
             partition.tick.late_before = late_before.filter(|_| !is_counted);
         }
-        // Where a value is decoded its record stays, and is read there: it is large.
         let decoded = record.value.map(|value| self.decoder.decode_in_place(topic, value));
         let reading = match &decoded {
             None => Reading::Tombstone(record.key),
-            Some(Ok(Record::Sale(sale))) => Reading::Sale(sale.borrowed()),
-            Some(Ok(Record::Activity(activity))) => Reading::Activity(activity.borrowed()),
-            Some(Ok(Record::StockLevel(level))) => Reading::StockLevel(level.clone()),
+            Some(Ok(record)) => record.into(),
             Some(Err(rejection)) => Reading::Unreadable(rejection.reason),
         };
         let event_time = decoded.as_ref().and_then(|decoded| decoded.as_ref().ok()).map(Record::event_time);

@@ -232,8 +232,8 @@ impl Run {
         let workers = options.workers * processes;
         let told = others.as_ref().map_or_else(Told::default, |_| Told::in_cluster(options.tick));
         // In a cluster others may be ahead by as much when they are told what to save.
-        let ahead = if others.is_some() { worker::ticks_in_graph(options.tick) } else { 0 };
-        let schedule = Arc::new(Schedule::new(interval, workers, told.under_way.saturating_add(ahead)));
+        let ahead = if others.is_some() { told.most_ahead(options.tick) } else { 0 };
+        let schedule = Arc::new(Schedule::new(interval, workers, ahead));
         let written = Arc::new(Written::default());
         written.reach(&plan.committed);
         let writer = folder.map(|folder| Writer {

@@ -7,6 +7,18 @@ use std::time::{Duration, Instant};
 use tillflow_dataflows::records::Millis;
 use tillflow_dataflows::time::Tick;
 
+/// Ticks that may be in the graph before a worker stops reading.
+const TICKS_IN_GRAPH: u64 = 3;
+
+/// With short ticks more may be in the graph: what passes in this time, or a busy machine would only ever count ticks.
+const GRAPH_MAY_TAKE: Duration = Duration::from_millis(300);
+
+/// How many ticks of this length may be in the graph before a worker stops reading.
+pub(super) fn ticks_in_graph(tick: Duration) -> u64 {
+    let short = GRAPH_MAY_TAKE.as_millis() / tick.as_millis().max(1);
+    TICKS_IN_GRAPH.max(u64::try_from(short).unwrap_or(u64::MAX))
+}
+
 /// The ticks of one process's workers.
 #[derive(Debug, Default)]
 pub(super) struct Ticks {

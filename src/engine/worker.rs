@@ -37,12 +37,6 @@ const SLICE_BYTES: usize = 8 << 20;
 /// Bytes of keys and values after which a tick is closed early.
 const TICK_BYTES: usize = 64 << 20;
 
-/// Ticks that may be in the graph before a worker stops reading.
-const TICKS_IN_GRAPH: u64 = 3;
-
-/// With short ticks more may be in the graph: what passes in this time, or a busy machine would only ever count ticks.
-const GRAPH_MAY_TAKE: Duration = Duration::from_millis(300);
-
 /// Bytes of a checkpoint after which the graph gets to work.
 const RESTORE_STEP: usize = 4 << 20;
 
@@ -51,12 +45,6 @@ const LAST_TICK: Duration = Duration::from_millis(100);
 
 /// The longest a worker sleeps when there is nothing to do within a tick.
 const NAP: Duration = Duration::from_millis(10);
-
-/// How many ticks of this length may be in the graph before a worker stops reading.
-pub(super) fn ticks_in_graph(tick: Duration) -> u64 {
-    let short = GRAPH_MAY_TAKE.as_millis() / tick.as_millis().max(1);
-    TICKS_IN_GRAPH.max(u64::try_from(short).unwrap_or(u64::MAX))
-}
 
 /// Where a worker puts its notes.
 type NotesInput = InputHandle<Tick, CapacityContainerBuilder<Vec<(Tick, Note)>>>;
@@ -435,8 +423,7 @@ impl Reading {
 
     /// Whether the graph is so far behind that reading more would only fill memory.
     fn is_ahead(&self, tick: Tick) -> bool {
-        let ticks = ticks_in_graph(self.shared.options.tick);
-        self.probe.less_than(&tick.saturating_sub(ticks.saturating_add(self.shared.told.under_way)))
+        self.probe.less_than(&tick.saturating_sub(self.shared.told.most_ahead(self.shared.options.tick)))
     }
 
     /// Reads a slice from each partition in turn, beginning with another one each time.

@@ -35,8 +35,8 @@ pub(in crate::engine) struct Schedule {
     interval: Duration,
     /// Of all processes.
     workers: usize,
-    /// Ticks that pass until other processes hear what they are asked for.
-    under_way: u64,
+    /// How many ticks other processes may be ahead when they hear what is asked for.
+    ahead: u64,
     asked: Mutex<Option<Asked>>,
     /// The greatest tick that a worker here has opened.
     newest: AtomicU64,
@@ -63,13 +63,13 @@ struct Times {
 }
 
 impl Schedule {
-    /// For so many workers of all processes, which hear of a checkpoint within `under_way` ticks.
-    pub(in crate::engine) fn new(interval: Duration, workers: usize, under_way: u64) -> Schedule {
+    /// For so many workers of all processes, which may be `ahead` ticks further when they hear of a checkpoint.
+    pub(in crate::engine) fn new(interval: Duration, workers: usize, ahead: u64) -> Schedule {
         let now = Instant::now();
         Schedule {
             interval,
             workers,
-            under_way,
+            ahead,
             asked: Mutex::new(None),
             newest: AtomicU64::new(0),
             times: Mutex::new(Times { due: now + interval, asked: now, took: None }),
@@ -103,7 +103,7 @@ impl Schedule {
         };
         if is_time {
             times.asked = Instant::now();
-            let tick = self.newest.load(Ordering::SeqCst).max(next) + 2 + self.under_way;
+            let tick = self.newest.load(Ordering::SeqCst).max(next) + 2 + self.ahead;
             *asked = Some(Asked { tick, is_last });
         }
     }
