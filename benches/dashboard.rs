@@ -13,7 +13,22 @@ use tillflow::dashboard::{Dashboard, DashboardOptions};
 use tillflow::store::StoreAddress;
 
 const PAGES: [&str; 8] = ["/", "/sales", "/activity", "/inventory", "/alerts", "/quality", "/history", "/pipeline"];
-const CHARTS: [&str; 4] = ["revenue", "top-products", "stock-levels", "outcomes"];
+const CHARTS: [&str; 14] = [
+    "revenue",
+    "transactions",
+    "average-order-value",
+    "revenue-by-category",
+    "category-trend",
+    "revenue-by-store",
+    "revenue-by-payment-method",
+    "activity-by-type",
+    "active-users",
+    "top-products",
+    "stock-levels",
+    "outcomes",
+    "dead-letter-reasons",
+    "history",
+];
 /// Records a second of event time: a day and a bit in all.
 const DENSITY: &str = "2";
 const RECORDS: &str = "200000";

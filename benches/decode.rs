@@ -44,11 +44,13 @@ fn decode(criterion: &mut Criterion) {
     let decoder = Decoder::new(Tz::UTC);
     for topic in Topic::ALL {
         let values = values(topic);
-        // The long way: the same record with one escape and one nested value more.
+        // The same record with one escape and one nested value more.
         let unusual: Vec<_> = values.iter().map(|value| format!(r#"{{"note":["a\n"],{}"#, &value[1..])).collect();
+        // On two lines: the long way.
+        let lines: Vec<_> = values.iter().map(|value| format!("{{\n{}", &value[1..])).collect();
         let mut group = criterion.benchmark_group(format!("decode/{}", topic.name()));
         group.throughput(Throughput::Elements(RECORDS as u64));
-        for (name, values) in [("common", &values), ("unusual", &unusual)] {
+        for (name, values) in [("common", &values), ("unusual", &unusual), ("lines", &lines)] {
             group.bench_function(name, |bencher| {
                 bencher.iter(|| {
                     for value in values {

@@ -123,6 +123,7 @@ fn main() {
     measure("admission and graph, 2 workers", 2, &|| graph(&sales, 2));
     group.finish();
     let shop = Arc::new(views::Shop::open());
+    views::admission(&mut criterion, &shop);
     views::views(&mut criterion, &shop);
     state::state(&mut criterion, &shop);
 

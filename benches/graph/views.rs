@@ -1,6 +1,7 @@
 //! Each view alone, and all of them, with admission before them, over what `tillflow generate` sends: 70 % activity,
 //! 25 % sales, 5 % inventory.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,10 @@ impl Shop {
         Shop { records: records.collect() }
     }
 
+    fn of_topic(&self, topic: Topic) -> impl Iterator<Item = &Given> {
+        self.records.iter().filter(move |given| given.topic == topic)
+    }
+
     /// Gives everything to the graph of the only worker, through admission. Returns what that remembers then.
     pub fn replay(&self, sessions: &mut Sessions, worker: &mut Worker) -> Vec<Partition> {
         let mut partitions: Vec<Partition> =
@@ -91,6 +96,24 @@ fn measure(shop: &Arc<Shop>, selection: Selection) -> Duration {
         shop.replay(&mut sessions, worker);
         start.elapsed()
     })
+}
+
+/// What it takes to decide about the records of each topic, corrections, tombstones and all.
+pub fn admission(criterion: &mut Criterion, shop: &Shop) {
+    let mut group = criterion.benchmark_group("admission");
+    for topic in Topic::ALL {
+        group.throughput(Throughput::Elements(shop.of_topic(topic).count() as u64));
+        group.sample_size(10).bench_function(topic.name(), |bencher| {
+            bencher.iter(|| {
+                let mut partition = Partition::new(topic, 0, SETTINGS);
+                for (offset, given) in (0..).zip(shop.of_topic(topic)) {
+                    partition.admit(given.reading(), offset, Some(given.timestamp), &mut |fact| drop(black_box(fact)));
+                }
+                partition
+            });
+        });
+    }
+    group.finish();
 }
 
 pub fn views(criterion: &mut Criterion, shop: &Arc<Shop>) {

@@ -43,6 +43,7 @@ fn main() {
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
         panic!("{unknown}: no such part; there are {}", PARTS.join(", "));
     }
+    support::tell_of_the_machine();
     for part in PARTS.into_iter().filter(|part| chosen.is_empty() || chosen.contains(part)) {
         match part {
             "keys" => throughput::keys(count),

@@ -41,8 +41,8 @@ pub fn keys(count: usize) {
     let names = ["W1 -> SQLite, 1 worker", "W1 -> SQLite, 2 workers", "hash maps, 1 thread"];
     let mut curves = names.map(|name| Curve { name: name.into(), points: Vec::new() });
     for products in [1_000, 10_000, 100_000, 1_000_000] {
-        let partitions = log(Sales::new(START).of_products(products).take(count));
-        let (maps, revenue) = hash_maps(&partitions);
+        let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).of_products(products).take(count));
+        let (maps, revenue) = hash_maps(&partitions, true);
         let [one, two] = [1, 2].map(|workers| w1_rate(&partitions, &options(workers, w1(), None), true, revenue));
         for (curve, rate) in curves.iter_mut().zip([one, two, rate(count, maps)]) {
             curve.points.push((products as f64, rate));
@@ -54,8 +54,8 @@ pub fn keys(count: usize) {
 
 /// Against the length of a tick.
 pub fn ticks(count: usize) {
-    let partitions = log(Sales::new(START).take(count));
-    let (_, revenue) = hash_maps(&partitions);
+    let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
+    let (_, revenue) = hash_maps(&partitions, true);
     let curves = [1, 2].map(|workers| {
         let points = [10, 30, 100, 300, 1_000, 3_000].map(|millis| {
             let tick = Duration::from_millis(millis);
@@ -71,7 +71,7 @@ pub fn ticks(count: usize) {
 /// Against workers, in one process and in as many.
 pub fn workers(count: usize) {
     let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
-    let (maps, revenue) = hash_maps(&partitions);
+    let (maps, revenue) = hash_maps(&partitions, true);
     let mut curves = Vec::new();
     for (store, sqlite) in [("null", false), ("SQLite", true)] {
         let points = [1, 2, 4].map(|workers| {

@@ -28,8 +28,14 @@ pub struct Topics {
 }
 
 impl Topics {
+    /// Ones that nobody else has.
     pub fn make(servers: &str, name: &str) -> Topics {
-        let topics = Topics { servers: servers.into(), prefix: format!("bench-{}-{name}.", std::process::id()) };
+        Topics::named(servers, &format!("bench-{}-{name}.", std::process::id()))
+    }
+
+    /// Those of this prefix, which are not there yet.
+    pub fn named(servers: &str, prefix: &str) -> Topics {
+        let topics = Topics { servers: servers.into(), prefix: prefix.into() };
         let names = Topic::ALL.map(|topic| topics.name(topic));
         // Sales have times of their own, and must not be deleted for their age.
         let new = names
@@ -42,6 +48,11 @@ impl Topics {
 
     pub fn name(&self, topic: Topic) -> String {
         format!("{}{}", self.prefix, topic.name())
+    }
+
+    /// Leaves them in the broker.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {

@@ -10,13 +10,13 @@ use tillflow::store::StoreAddress;
 use crate::sink::Sink;
 use crate::support::log::{Partitions, log};
 use crate::support::memory::{hash_maps, pipeline};
-use crate::support::sales::{START, Sales};
+use crate::support::sales::{EVEN_PARTITIONS, START, Sales};
 use crate::support::{options, w1};
 
 /// W1 with and without raw_data, from memory into a server that keeps nothing.
 pub fn feed(count: usize, runs: usize) {
-    let partitions = log(Sales::new(START).take(count));
-    let (_, revenue) = hash_maps(&partitions);
+    let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
+    let (_, revenue) = hash_maps(&partitions, false);
     let revenue = decimal_text(revenue, 4);
     println!("\nfeed: {count} sales, W1, memory -> a MongoDB-wire server that answers at once, best of {runs}");
     for workers in [1, 2] {

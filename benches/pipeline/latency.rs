@@ -68,8 +68,10 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
     let over = over.expect("an outage");
     let slow = times.iter().filter(|(committed, time)| *committed > over && *time > RECOVERED);
     let recovered = slow.map(|(committed, _)| committed.duration_since(over)).max().unwrap_or_default();
+    // What was seen committed at once.
+    let largest = times.chunk_by(|(one, _), (other, _)| one == other).map(<[_]>::len).max().unwrap_or_default();
     println!(
-        "{:<44} under {RECOVERED} ms again {:.1} s after it, for good; {} ms at most",
+        "{:<44} under {RECOVERED} ms again {:.1} s after it, for good; {} ms at most; {largest} records in its largest commit",
         format!("2 worker(s), a store held up for {} s", OUTAGE.as_secs()),
         recovered.as_secs_f64(),
         times.iter().map(|(_, time)| *time).max().unwrap_or_default(),

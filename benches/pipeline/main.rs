@@ -13,10 +13,14 @@
 //! - `latency`: from Kafka timestamps to commits at 50,000 records a second, from there to a page, and how soon it is what it
 //!   was after the store was held up.
 //!
-//! `kafka`, `unusual`, `mixed` and `latency` need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh
+//! `-- fill` measures nothing: it leaves the sales of `kafka` and of `unusual` in the topics `bench-w1.sales` and
+//! `bench-unusual.sales`, for another program to read, and says what that has to find.
+//!
+//! `kafka`, `unusual`, `mixed`, `latency` and `fill` need the servers that `KAFKA_BOOTSTRAP_SERVERS` and `MONGO_URI` name (`scripts/services.sh
 //! start DIR` makes a pair). `TILLFLOW_BENCH_RECORDS` is the number of records (default 2,000,000), `TILLFLOW_BENCH_RATE` those
-//! of a second for `latency` (default 50,000). Each row is the best of three runs (of five in `memory`), and each run's numbers are checked before
-//! it counts.
+//! of a second for `latency` (default 50,000). The rows of a table are run in turns, three times (five times in `memory`), and
+//! what a run wrote is checked before it counts: the revenue always, and where there is a database, everything, by `tillflow
+//! verify`.
 
 mod broker;
 mod child;
@@ -34,6 +38,7 @@ use support::number;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const FILL: &str = "fill";
 const PARTS: [&str; 7] = ["memory", "feed", "exactness", "kafka", "unusual", "mixed", "latency"];
 const RUNS: usize = 3;
 /// Of what takes a second or two: with two workers a moment of anything else on two cores is in the result.
@@ -51,9 +56,14 @@ fn main() {
     let (count, rate) = (number("TILLFLOW_BENCH_RECORDS", default), number("TILLFLOW_BENCH_RATE", RATE));
     let chosen: Vec<&str> =
         arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
+    if chosen.contains(&FILL) {
+        let servers = std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("KAFKA_BOOTSTRAP_SERVERS, which broker to fill");
+        return kafka::fill(&servers, count);
+    }
     if let Some(unknown) = chosen.iter().find(|part| !PARTS.contains(part)) {
         panic!("{unknown}: no such part; there are {}", PARTS.join(", "));
     }
+    support::tell_of_the_machine();
     let kafka = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
     for part in PARTS.into_iter().filter(|part| chosen.is_empty() || chosen.contains(part)) {
         match (part, &kafka) {

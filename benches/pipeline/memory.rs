@@ -77,59 +77,91 @@ fn exactness_of(partitions: &Arc<Partitions>, revenue: i128, runs: usize, worker
 }
 
 /// Everything in memory: the hash maps, W1 and all views, with stores and without. In turns, so that what else the machine
-/// does meanwhile is shared out among all rows, and the best of each.
+/// does meanwhile is shared out among all rows.
 pub fn throughput(count: usize, runs: usize) {
     let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
     let bytes: usize = partitions.iter().flatten().filter_map(|record| record.value.as_ref()).map(Vec::len).sum();
     let each = bytes / count.max(1);
-    println!("\nmemory: {count} sales of {each} bytes in {EVEN_PARTITIONS} partitions, best of {runs}, in turns");
-    let mut rows: Vec<Row> = Vec::new();
+    println!(
+        "\nmemory: {count} sales of {each} bytes in {EVEN_PARTITIONS} partitions, {runs} runs in turns, no checkpoints"
+    );
+    let plain = "W1 in hash maps, serde_json, 1 thread";
+    let mut rows = vec![
+        Row::new(plain.into(), What::HashMaps { plainly: true }),
+        Row::new("W1 in hash maps, tillflow's decoder, 1 thread".into(), What::HashMaps { plainly: false }),
+    ];
     for (name, views) in [("W1", w1()), ("all views", ViewSet::default())] {
         for (workers, sqlite) in [(1, false), (1, true), (2, false), (2, true)] {
             let store = if sqlite { "SQLite" } else { "null" };
             let name = format!("{name}, memory -> {store}, {workers} worker(s)");
-            rows.push(Row { name, views: views.clone(), workers, sqlite, best: Duration::MAX });
+            rows.push(Row::new(name, What::Pipeline { views: views.clone(), workers, sqlite }));
         }
     }
-    let mut baseline = Duration::MAX;
+    let (_, revenue) = hash_maps(&partitions, false);
     for _ in 0..runs {
-        let (took, revenue) = hash_maps(&partitions);
-        baseline = baseline.min(took);
-        for row in &mut rows {
-            row.best = row.best.min(row.run(&partitions, revenue));
-        }
+        rows.iter_mut().for_each(|row| row.run(&partitions, revenue));
     }
-    let show = |name: &str, took: Duration| {
-        let rate = count as f64 / took.as_secs_f64();
-        let ratio = baseline.as_secs_f64() / took.as_secs_f64();
-        println!("{name:<44} {rate:>12.0} records/s {ratio:>6.2} of the hash maps");
-    };
-    show("W1 in hash maps, 1 thread", baseline);
-    rows.iter().for_each(|row| show(&row.name, row.best));
+    println!("{:<46} {:>10} {:>10} {:>6} {:>8} {:>8}", "", "records/s", "median", "MB/s", "CPU s/M", "of maps");
+    let baseline = rows[0].best().committed;
+    for row in &rows {
+        let Measured { committed: time, cpu } = row.best();
+        let rate = |time: f64| count as f64 / time;
+        println!(
+            "{:<46} {:>10.0} {:>10.0} {:>6.0} {:>8.2} {:>8.2}",
+            row.name,
+            rate(time.as_secs_f64()),
+            rate(median(&row.runs, |run| run.committed)),
+            bytes as f64 / time.as_secs_f64() / 1e6,
+            cpu.as_secs_f64() / count as f64 * 1e6,
+            baseline.as_secs_f64() / time.as_secs_f64(),
+        );
+    }
 }
 
-/// A way to run the pipeline, and how long the quickest run took.
+/// What a row measures.
+enum What {
+    HashMaps { plainly: bool },
+    Pipeline { views: ViewSet, workers: usize, sqlite: bool },
+}
+
 struct Row {
     name: String,
-    views: ViewSet,
-    workers: usize,
-    sqlite: bool,
-    best: Duration,
+    what: What,
+    runs: Vec<Measured>,
 }
 
 impl Row {
-    fn run(&self, partitions: &Arc<Partitions>, revenue: i128) -> Duration {
-        let place = Place::new();
-        let took = pipeline(partitions, options(self.workers, self.views.clone(), None), place.store(self.sqlite));
-        place.assert_revenue(revenue);
-        took
+    fn new(name: String, what: What) -> Row {
+        Row { name, what, runs: Vec::new() }
+    }
+
+    fn run(&mut self, partitions: &Arc<Partitions>, revenue: i128) {
+        let cpu = own_cpu();
+        let committed = match &self.what {
+            What::HashMaps { plainly } => {
+                let (took, found) = hash_maps(partitions, *plainly);
+                assert_eq!(found, revenue, "the revenue is another one");
+                took
+            }
+            What::Pipeline { views, workers, sqlite } => {
+                let place = Place::new();
+                let took = pipeline(partitions, options(*workers, views.clone(), None), place.store(*sqlite));
+                place.assert_revenue(revenue);
+                took
+            }
+        };
+        self.runs.push(Measured { committed, cpu: own_cpu() - cpu });
+    }
+
+    fn best(&self) -> Measured {
+        *self.runs.iter().min_by_key(|run| run.committed).expect("a run")
     }
 }
 
 /// What exactness costs, and how long a start takes.
 pub fn exactness(count: usize, runs: usize) {
-    let partitions = log(Sales::new(START).take(count));
-    let (_, revenue) = hash_maps(&partitions);
+    let partitions = log(Sales::new(START).in_partitions(EVEN_PARTITIONS).take(count));
+    let (_, revenue) = hash_maps(&partitions, false);
     println!("\nexactness: {count} sales, all views, memory -> SQLite, medians of {runs}");
     for workers in [1, 2] {
         exactness_of(&partitions, revenue, runs, workers);

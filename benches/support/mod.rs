@@ -55,3 +55,26 @@ pub fn number(name: &str, default: usize) -> usize {
         Err(_) => default,
     }
 }
+
+/// Prints what the numbers are of: the machine, and the versions of what they depend on.
+pub fn tell_of_the_machine() {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let value = |text: String, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'));
+        line.unwrap_or("unknown").trim().to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!(
+        "{cores} cores of {}, {} of memory, {} {}",
+        value(read("/proc/cpuinfo"), "model name"),
+        value(read("/proc/meminfo"), "MemTotal"),
+        std::env::consts::OS,
+        read("/proc/sys/kernel/osrelease").trim(),
+    );
+    println!(
+        "tillflow {}, librdkafka {}, SQLite {}",
+        env!("CARGO_PKG_VERSION"),
+        rdkafka::util::get_rdkafka_version().1,
+        rusqlite::version(),
+    );
+}

@@ -3,8 +3,10 @@
 //! W1 is: drop repeated `transaction_id`s; count, units and revenue per minute and category, per minute and store, per
 //! minute and payment method, and per product.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 
+use hashbrown::{HashMap, HashSet};
+use serde::Deserialize;
 use tillflow::codec::Decoder;
 use tillflow_dataflows::records::{Millis, Sale, Text};
 use tillflow_dataflows::time::Granularity;
@@ -15,11 +17,14 @@ pub const PARTITIONS: usize = 3;
 /// Where workers are compared: as many for each of two, or of four.
 pub const EVEN_PARTITIONS: usize = 4;
 
-/// The views that hold W1, hours and days besides.
+/// The views that hold W1, hours and days besides, and the one that the others are checked against.
 pub const W1: &str = "sales_by_category,sales_by_store,sales_by_payment_method,sales_by_product,sales_all";
 
 /// One sale in so many is sent a second time.
 const REPEATED: usize = 100;
+
+/// What is sent a second time, or corrected, is one of the last so many.
+const RECENT: usize = 50_000;
 
 /// Sales of one key and value each, in the order of their times: 12,000 a minute, 1,000 products, 5 categories, 20 stores,
 /// 4 payment methods, 50,000 users, unless told. 260 bytes.
@@ -28,7 +33,10 @@ pub struct Sales {
     state: u64,
     start: Millis,
     number: usize,
-    last: Sent,
+    /// The last ones that were new, and what each adds up to in hundredths.
+    recent: Vec<(Sent, i128)>,
+    /// The place of the next one among them.
+    place: usize,
     /// Only each so manyth is made.
     step: usize,
     /// How many products there are.
@@ -37,8 +45,6 @@ pub struct Sales {
     apart: Millis,
     partitions: usize,
     is_unusual: bool,
-    /// What the last one adds up to, in hundredths.
-    total: i128,
 }
 
 /// 2025-10-09T08:53:20Z.
@@ -57,18 +63,17 @@ pub struct Sent {
 
 impl Sales {
     pub fn new(start: Millis) -> Sales {
-        let last = Sent::default();
         Sales {
             state: 0x9e37_79b9_7f4a_7c15,
             start,
             number: 0,
-            last,
+            recent: Vec::new(),
+            place: 0,
             step: 1,
             products: 1000,
             apart: 5,
             partitions: PARTITIONS,
             is_unusual: false,
-            total: 0,
         }
     }
 
@@ -109,13 +114,16 @@ impl Sales {
     pub fn next_at(&mut self, timestamp: Millis) -> Sent {
         let n = self.number;
         self.number += self.step;
-        let repeated = if self.is_unusual { 20 } else { REPEATED };
-        if n / self.step % repeated == repeated - 1 {
-            return Sent { timestamp, cents: 0, ..self.last.clone() };
+        let (turn, repeated) = (n / self.step, if self.is_unusual { 20 } else { REPEATED });
+        if turn % repeated == repeated - 1 {
+            let again = self.random(self.recent.len() as u64) as usize;
+            return Sent { timestamp, cents: 0, ..self.recent[again].0.clone() };
         }
-        let is_correction = self.is_unusual && n / self.step % 10 == 8;
-        let key = if is_correction { self.last.key.clone() } else { format!("txn_{n:012}") };
-        let partition = if is_correction { self.last.partition } else { n % self.partitions };
+        let corrected = (self.is_unusual && turn % 10 == 8).then(|| self.random(self.recent.len() as u64) as usize);
+        let (key, partition, before) = match corrected.map(|place| &self.recent[place]) {
+            Some((sent, total)) => (sent.key.clone(), sent.partition, *total),
+            None => (format!("txn_{n:012}"), n % self.partitions, 0),
+        };
         let (product, quantity, cents) = (self.random(self.products), self.random(5) + 1, self.random(20_000) + 100);
         let total = cents * quantity;
         let sale = Fields {
@@ -130,10 +138,17 @@ impl Sales {
             store: self.random(20),
         };
         let value = if self.is_unusual { sale.unusual() } else { sale.usual() };
-        let before = if is_correction { self.total } else { 0 };
-        self.total = total.into();
-        self.last = Sent { partition, timestamp, key, value, cents: self.total - before };
-        self.last.clone()
+        let total = i128::from(total);
+        let sent = Sent { partition, timestamp, key, value, cents: total - before };
+        match corrected {
+            Some(place) => self.recent[place] = (sent.clone(), total),
+            None if self.recent.len() < RECENT => self.recent.push((sent.clone(), total)),
+            None => {
+                self.recent[self.place] = (sent.clone(), total);
+                self.place = (self.place + 1) % RECENT;
+            }
+        }
+        sent
     }
 }
 
@@ -199,21 +214,63 @@ pub struct HashMaps {
     pub all: Sums,
 }
 
+/// A sale as somebody reads it who wants nothing but W1.
+#[derive(Deserialize)]
+struct Row<'a> {
+    transaction_id: &'a str,
+    #[serde(borrow)]
+    product_id: Cow<'a, str>,
+    quantity: i64,
+    total_amount: f64,
+    #[serde(borrow)]
+    payment_method: Cow<'a, str>,
+    timestamp: &'a str,
+    #[serde(borrow)]
+    store_id: Cow<'a, str>,
+    #[serde(borrow)]
+    category: Cow<'a, str>,
+}
+
 impl HashMaps {
+    /// Reads a value with serde_json, an amount as a float.
+    pub fn take_plainly(&mut self, value: &[u8]) {
+        let Ok(row) = serde_json::from_slice::<Row<'_>>(value) else { return };
+        let Ok(time) = chrono::DateTime::parse_from_rfc3339(row.timestamp) else { return };
+        let Row { transaction_id, product_id, quantity, total_amount, payment_method, store_id, category, .. } = row;
+        let revenue = (total_amount * 10_000.0).round() as i128;
+        let keys = [category, store_id, payment_method].map(Text::from);
+        self.add(transaction_id.into(), time.timestamp_millis(), keys, product_id.into(), quantity, revenue);
+    }
+
+    /// Reads it as the program does, which is exact.
     pub fn take(&mut self, decoder: &Decoder, value: &[u8]) {
         let Ok(sale) = decoder.decode_sale(value) else { return };
         let Sale { transaction_id, category, store_id, payment_method, product_id, .. } = sale;
-        if !self.known.insert(transaction_id) {
+        let keys = [category, store_id, payment_method];
+        let revenue = sale.total_amount.0.into();
+        self.add(transaction_id, sale.timestamp, keys, product_id, sale.quantity, revenue);
+    }
+
+    fn add(&mut self, id: Text, at: Millis, keys: [Text; 3], product: Text, units: i64, revenue: i128) {
+        if !self.known.insert(id) {
             return;
         }
-        let add = |sums: &mut Sums| {
-            *sums = (sums.0 + 1, sums.1 + sale.quantity, sums.2 + i128::from(sale.total_amount.0));
-        };
-        let minute = Granularity::Minute.start(sale.timestamp);
-        for (view, key) in self.minutes.iter_mut().zip([category, store_id, payment_method]) {
+        let add = |sums: &mut Sums| *sums = (sums.0 + 1, sums.1 + units, sums.2 + revenue);
+        let minute = Granularity::Minute.start(at);
+        for (view, key) in self.minutes.iter_mut().zip(keys) {
             add(view.entry((minute, key)).or_default());
         }
-        add(self.products.entry(product_id).or_default());
+        add(self.products.entry(product).or_default());
         add(&mut self.all);
+    }
+
+    /// What W1 says of these sales, for whoever compares another program.
+    pub fn tell(&self) {
+        let (transactions, units, revenue) = self.all;
+        println!("  {transactions} transactions, {units} units, {}.{:04} revenue", revenue / 10_000, revenue % 10_000);
+        for (name, view) in ["category", "store_id", "payment_method"].into_iter().zip(&self.minutes) {
+            println!("  by minute and {name}: {} rows", view.len());
+        }
+        println!("  by product: {} rows", self.products.len());
     }
 }
