@@ -225,7 +225,7 @@ impl<'a> Table<'a> {
         );
         println!(
             "{:<46} {:>10} {:>10} {:>6} {:>8} {:>8} {:>8}",
-            "", "records/s", "median", "MB/s", "CPU s/M", "MB peak", "of drop"
+            "", "records/s", "median", "MB/s", "CPU s/M", "MiB peak", "of drop"
         );
         let dropped = self.rows[0].best().time.as_secs_f64();
         for row in &mut self.rows {

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// its tick is complete.
 pub(super) const MOST_RECORDS: usize = 100_000;
 
+/// With raw_data, which has to be written before the commit that makes it count: it is not to wait for many documents.
+pub(super) const MOST_RAW_RECORDS: usize = 20_000;
+
 /// And at least, whatever they change: ticks have a cost of their own.
 const FEWEST_RECORDS: usize = 100;
 

@@ -182,9 +182,9 @@ impl Committer {
         loop {
             let first = match kept.take() {
                 Some(batch) => Ok(batch),
-                None => {
-                    next(batches, &waiting, &mut |documents| Ok(self.store.write_raw(&joined(documents, &waiting))?))?
-                }
+                None => next(batches, &waiting, &mut |documents| {
+                    Ok(self.store.write_raw(&joined(documents, &waiting, &mut waiting.len()))?)
+                })?,
             };
             let first = match first {
                 Ok(batch) => batch,
@@ -214,9 +214,13 @@ impl Committer {
                 rows += batch.changes;
                 merged.add(batch, &mut self.expiring);
             }
-            // Everything of these ticks was sent before they closed.
-            while let Ok(documents) = waiting.try_recv() {
-                self.store.write_raw(&joined(documents, &waiting))?;
+            // Everything of these ticks was sent before they closed. What comes meanwhile is of later ones, and may never end.
+            let mut left = waiting.len();
+            while left > 0
+                && let Ok(documents) = waiting.try_recv()
+            {
+                left -= 1;
+                self.store.write_raw(&joined(documents, &waiting, &mut left))?;
                 crate::fault::point("commit.raw");
             }
             for documents in std::mem::take(&mut merged.raw).chunks(RAW_DOCUMENTS) {
@@ -235,7 +239,7 @@ impl Committer {
         }
         crate::fault::point("stop.committed");
         while let Ok(documents) = raw.try_recv() {
-            self.store.write_raw(&joined(documents, raw))?;
+            self.store.write_raw(&joined(documents, raw, &mut raw.len()))?;
         }
         // Nothing new came after the rebuild. One that was broken off says nothing.
         if self.shared.gate.opened().is_some() && !self.shared.has_failed() {
@@ -491,13 +495,15 @@ fn is_live(status: &StatusSnapshot) -> bool {
         && behind <= status.records_per_second * LIVE_WITHIN_SECONDS + 100.0
 }
 
-/// With what waits, as far as that is to be written at once: there are many small batches where ticks are small.
-fn joined(mut documents: Vec<Document>, waiting: &Receiver<Vec<Document>>) -> Vec<Document> {
+/// With up to `left` of those that wait, which are then fewer, as far as that is to be written at once: there are many small
+/// batches where ticks are small.
+fn joined(mut documents: Vec<Document>, waiting: &Receiver<Vec<Document>>, left: &mut usize) -> Vec<Document> {
     let bytes = |documents: &[Document]| documents.iter().map(Document::text_bytes).sum::<usize>();
     let mut together = bytes(&documents);
     let most = crate::fault::limit("raw_documents", RAW_DOCUMENTS);
-    while documents.len() < most && together < RAW_BYTES {
+    while *left > 0 && documents.len() < most && together < RAW_BYTES {
         let Ok(more) = waiting.try_recv() else { break };
+        *left -= 1;
         together += bytes(&more);
         documents.extend(more);
     }
@@ -573,4 +579,20 @@ fn dead_letter(letter: DeadLetter, epoch: u64) -> Document {
     fields.push(("detail".into(), Value::Text(detail)));
     fields.push(("epoch".into(), Value::Int(i64::try_from(epoch).unwrap_or(i64::MAX))));
     Document { collection: Collection::DeadLetters, id: record_id(topic, partition, offset), fields }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_documents_of_later_ticks_are_left_for_later() {
+        let (sender, waiting) = crossbeam_channel::unbounded();
+        let document =
+            |number: usize| Document { collection: Collection::RawData, id: number.to_string(), fields: vec![] };
+        (1..5).for_each(|number| sender.send(vec![document(number)]).expect("room"));
+        let mut left = 2;
+        let ids: Vec<String> = joined(vec![document(0)], &waiting, &mut left).into_iter().map(|it| it.id).collect();
+        assert_eq!((ids, left, waiting.len()), (vec!["0".into(), "1".into(), "2".into()], 0, 2));
+    }
 }

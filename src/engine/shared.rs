@@ -29,7 +29,7 @@ const TICKS_PENDING: usize = 4;
 const COMMITS_PENDING: usize = 4;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
-pub(super) const RAW_BATCHES: usize = 16;
+pub(super) const RAW_BATCHES: usize = 8;
 
 /// Row changes, dead letters and ticks between the drain and the store.
 #[derive(Debug, Default)]

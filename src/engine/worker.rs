@@ -218,7 +218,11 @@ impl Reading {
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
             // What is read again is not committed again.
-            let records = if rebuilding { budget::MOST_RECORDS } else { self.shared.budget.records() };
+            let records = match (rebuilding, self.shared.options.raw_data) {
+                (true, _) => budget::MOST_RECORDS,
+                (false, true) => self.shared.budget.records().min(budget::MOST_RAW_RECORDS),
+                (false, false) => self.shared.budget.records(),
+            };
             let records = crate::fault::limit("tick_records", records);
             let (mut budget, mut bytes) = (records, 0);
             let mut notes = Vec::new();

@@ -18,6 +18,10 @@ const WORKER: f64 = 10e6;
 const SALE: f64 = 310.0;
 /// Bytes of an activity within the correction window.
 const ACTIVITY: f64 = 135.0;
+/// Bytes of a user who ever bought.
+const BUYER: f64 = 200.0;
+/// Bytes of a product in a warehouse.
+const STOCK: f64 = 1000.0;
 /// Bytes of a document of a window that is not final.
 const OPEN_DOCUMENT: f64 = 1000.0;
 /// How far the formula may be off.
@@ -28,13 +32,26 @@ const SPAN_MILLIS: usize = 4 * 3_600_000;
 const BEGIN_MILLIS: i64 = 1_705_276_800_000;
 const USERS: u64 = 50_000;
 const ACTIVITIES_OF_A_SESSION: usize = 6;
+const WAREHOUSES: usize = 4;
+/// How often each product of each warehouse is counted.
+const COUNTED: usize = 5;
 
 struct Shape {
     workers: usize,
     sales: usize,
+    /// Who buys; as many as sales: each once.
+    buyers: u64,
     products: u64,
     activities: usize,
+    /// Products in a warehouse.
+    stock: usize,
+    /// The correction window, as a part of the span.
+    window: usize,
 }
+
+/// Sales of a thousand products by some users, and nothing else, all of which can be corrected.
+const USUAL: Shape =
+    Shape { workers: 1, sales: 100_000, buyers: USERS, products: 1_000, activities: 0, stock: 0, window: 1 };
 
 /// A file with envelopes; what is in the `number`th of them, `value` says, given an instant as text.
 fn write(folder: &Path, topic: &str, count: usize, mut value: impl FnMut(usize, &str) -> String) {
@@ -57,7 +74,7 @@ fn fill(folder: &Path, shape: &Shape, dice: &mut Dice) {
         let amount = |cents: u64| format!("{}.{:02}", cents / 100, cents % 100);
         format!(
             r#"{{"transaction_id":"txn_{number:09}","user_id":"user_{:06}","product_id":"product_{product:06}","quantity":{quantity},"unit_price":{},"total_amount":{},"payment_method":"card_{}","timestamp":"{time}","store_id":"store_{:02}","category":"category_{}"}}"#,
-            dice.below(USERS),
+            if shape.buyers == shape.sales as u64 { number as u64 } else { dice.below(shape.buyers) },
             amount(price),
             amount(price * quantity),
             product % 4,
@@ -76,25 +93,35 @@ fn fill(folder: &Path, shape: &Shape, dice: &mut Dice) {
             r#"{{"user_id":"user_{user:06}","activity_type":"{kind}","timestamp":"{time}","session_id":"sess_{session:012}","product_id":"product_{product:06}"}}"#
         )
     });
-    write(folder, "inventory", 0, |_, _| String::new());
+    write(folder, "inventory", shape.stock * COUNTED, |number, time| {
+        let (product, warehouse) = (number % shape.stock / WAREHOUSES, number % WAREHOUSES);
+        format!(
+            r#"{{"product_id":"product_{product:06}","warehouse_id":"warehouse_{warehouse}","current_stock":{},"reorder_level":20,"last_updated":"{time}","category":"category_{}","status":"in_stock"}}"#,
+            25 + dice.below(1000),
+            product % 5,
+        )
+    });
 }
 
 #[test]
 fn m01_memory_is_what_the_formula_says() {
-    let mut row = Row::begin("M01", "resident memory beside the formula, three shapes of records");
+    let mut row = Row::begin("M01", "resident memory beside the formula, five shapes of records");
     let shapes = [
-        Shape { workers: 1, sales: 300_000, products: 1_000, activities: 0 },
-        Shape { workers: 1, sales: 100_000, products: 20_000, activities: 0 },
-        Shape { workers: 2, sales: 100_000, products: 1_000, activities: 400_000 },
+        Shape { sales: 300_000, ..USUAL },
+        Shape { products: 20_000, ..USUAL },
+        Shape { workers: 2, activities: 400_000, ..USUAL },
+        Shape { sales: 800_000, buyers: 800_000, window: 8, ..USUAL },
+        Shape { sales: 10_000, stock: 100_000, ..USUAL },
     ];
     for shape in shapes {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fill(folder.path(), &shape, &mut row.dice);
         let mut store = Store::sqlite();
         store.checkpoints = "1s";
-        let flags = format!("--workers {} --raw-data off", shape.workers);
+        let window = SPAN_MILLIS / 60_000 / shape.window;
+        let flags = format!("--workers {} --raw-data off --correction-window {window}m", shape.workers);
         let mut run = store.run_files(folder.path(), &flags).start();
-        store.wait_for_all(&mut run, (shape.sales + shape.activities) as i64);
+        store.wait_for_all(&mut run, (shape.sales + shape.activities + shape.stock * COUNTED) as i64);
         store.wait_for_checkpoint();
         // What was only needed to catch up goes back.
         std::thread::sleep(Duration::from_secs(3));
@@ -103,7 +130,9 @@ fn m01_memory_is_what_the_formula_says() {
         assert_eq!(run.end("TERM", crate::support::SOON).code, Some(0));
         let formula = RUN
             + WORKER * shape.workers as f64
-            + SALE * shape.sales as f64
+            + SALE * (shape.sales / shape.window) as f64
+            + BUYER * shape.buyers.min(shape.sales as u64) as f64
+            + STOCK * shape.stock as f64
             + ACTIVITY * shape.activities as f64
             + OPEN_DOCUMENT * open as f64;
         let off = bytes / formula - 1.0;
