@@ -173,6 +173,8 @@ CORE_ROWS=(
     f03_killed_while_recovering_sqlite f05_process_of_a_cluster_killed_sqlite f07_ f08_signals_sqlite
     # Answers lost, records gone, topics made anew, what another version left, attacks on the page.
     f14_ f24_ f25_ f32_another_version_sqlite s01_
+    # That memory is what is promised.
+    m01_
     # That a broken protocol would be noticed.
     mutants_of_the_commit
 )

@@ -15,13 +15,15 @@ const RUN: f64 = 55e6;
 /// Bytes of each worker's own buffers.
 const WORKER: f64 = 10e6;
 /// Bytes of a sale that can be corrected.
-const SALE: f64 = 310.0;
+const SALE: f64 = 100.0;
+/// Bytes of a sale of the last 24 hours. All of them are, here.
+const SALE_OF_A_DAY: f64 = 140.0;
 /// Bytes of an activity within the correction window.
-const ACTIVITY: f64 = 135.0;
+const ACTIVITY: f64 = 120.0;
 /// Bytes of a user who ever bought.
 const BUYER: f64 = 200.0;
 /// Bytes of a product in a warehouse.
-const STOCK: f64 = 1000.0;
+const STOCK: f64 = 1500.0;
 /// Bytes of a document of a window that is not final.
 const OPEN_DOCUMENT: f64 = 1000.0;
 /// How far the formula may be off.
@@ -131,6 +133,7 @@ fn m01_memory_is_what_the_formula_says() {
         let formula = RUN
             + WORKER * shape.workers as f64
             + SALE * (shape.sales / shape.window) as f64
+            + SALE_OF_A_DAY * shape.sales as f64
             + BUYER * shape.buyers.min(shape.sales as u64) as f64
             + STOCK * shape.stock as f64
             + ACTIVITY * shape.activities as f64

@@ -77,10 +77,15 @@ pub fn customers<'scope>(
 struct User {
     /// The first sale, and what may take its place, in order; empty only within a tick. Only the last one may be known to
     /// be settled.
-    sales: Vec<BuyersSale>,
+    sales: Sales,
     /// How many sales in force the user has on which day (since 1970), in no order.
-    days: SmallVec<[(i32, u32); 2]>,
+    days: Days,
 }
+
+/// In the long run one for each user.
+type Sales = SmallVec<[BuyersSale; 1]>;
+
+type Days = SmallVec<[(i32, u32); 2]>;
 
 /// The users who ever bought.
 #[derive(Default)]
@@ -262,7 +267,7 @@ impl Follower for Users {
 
     fn save(&self, give: &mut dyn FnMut(SavedUser)) {
         for (name, User { sales, days }) in &self.users {
-            give((name.clone(), sales.clone(), days.to_vec()));
+            give((name.clone(), sales.clone(), days.clone()));
         }
     }
 
@@ -272,7 +277,7 @@ impl Follower for Users {
             let hour = Granularity::Hour.start(sales[0].timestamp);
             self.unsettled.entry(hour).or_default().push(name.clone());
         }
-        self.users.insert(name, User { sales, days: SmallVec::from_vec(days) });
+        self.users.insert(name, User { sales, days });
     }
 
     /// A user's days go; the first sale stays.
@@ -289,7 +294,7 @@ impl Follower for Users {
 }
 
 /// A user, the sales that are held, and how many sales there are on which day.
-type SavedUser = (Text, Vec<BuyersSale>, Vec<(i32, u32)>);
+type SavedUser = (Text, Sales, Days);
 
 #[cfg(test)]
 mod tests {
