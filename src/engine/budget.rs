@@ -26,6 +26,9 @@ const FIRST_RECORDS: usize = 250;
 /// document that changes is two of them; a dead letter is one, and one more for each quarter of a KiB.
 pub(super) const MOST_ROWS: usize = 40_000;
 
+/// Row changes of a commit of several ticks, at most: where many ticks change the same documents they are written once.
+const MOST_MERGED_ROWS: usize = 4 * MOST_ROWS;
+
 /// However slow the store is.
 const FEWEST_ROWS: usize = 2_000;
 
@@ -43,6 +46,7 @@ const TELLING: usize = 500;
 pub(super) struct Budget {
     records: AtomicUsize,
     rows: AtomicUsize,
+    merged_rows: AtomicUsize,
     /// Documents and duration of the quickest commit.
     quickest: Mutex<Option<(usize, Duration)>>,
 }
@@ -52,6 +56,7 @@ impl Default for Budget {
         Budget {
             records: AtomicUsize::new(FIRST_RECORDS),
             rows: AtomicUsize::new(FIRST_ROWS),
+            merged_rows: AtomicUsize::new(FIRST_ROWS),
             quickest: Mutex::new(None),
         }
     }
@@ -71,6 +76,11 @@ impl Budget {
     /// Row changes of a commit.
     pub(super) fn rows(&self) -> usize {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Row changes of a commit of several ticks.
+    pub(super) fn merged_rows(&self) -> usize {
+        self.merged_rows.load(Ordering::Relaxed)
     }
 
     /// Learns from a tick in which all workers together have changed `rows`, and the one that read most has read `records`.
@@ -103,10 +113,14 @@ impl Budget {
         let each = (took - alone).as_secs_f64().max(0.001) / (documents - few) as f64;
         // Where that alone takes the time, the documents may take as long.
         let fitting = 2.0 * COMMIT.saturating_sub(alone).max(alone).as_secs_f64() / each;
-        let fitting = fitting.min(MOST_ROWS as f64) as usize;
-        // Less at once, because others are on their way; more by and by.
-        let rows = fitting.min((self.rows() + fitting) / 2);
-        self.rows.store(rows.max(FEWEST_ROWS), Ordering::Relaxed);
+        let learn = |rows: &AtomicUsize, most: usize| {
+            let fitting = fitting.min(most as f64) as usize;
+            // Less at once, because others are on their way; more by and by.
+            let learned = fitting.min((rows.load(Ordering::Relaxed) + fitting) / 2);
+            rows.store(learned.max(FEWEST_ROWS), Ordering::Relaxed);
+        };
+        learn(&self.rows, MOST_ROWS);
+        learn(&self.merged_rows, MOST_MERGED_ROWS);
     }
 }
 

@@ -203,7 +203,7 @@ impl Committer {
             let (mut ticks, mut rows) = (1, first.changes);
             let mut merged = Merged::default();
             merged.add(first, &mut self.expiring);
-            let most = self.shared.budget.rows();
+            let most = self.shared.budget.merged_rows();
             while rows < crate::fault::limit("merge_rows", most / 2) {
                 let Ok(batch) = batches.try_recv() else { break };
                 if rows + batch.changes > most {

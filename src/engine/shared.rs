@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::status::Status;
 
 /// Complete ticks that may wait for the store before workers stop reading.
-const TICKS_PENDING: usize = 4;
+const TICKS_PENDING: usize = 8;
 
 /// How many commits' row changes and dead letters may wait for the store before workers stop reading.
 const COMMITS_PENDING: usize = 4;
