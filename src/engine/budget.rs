@@ -134,6 +134,7 @@ mod tests {
             budget.learn_of_commit(2_000, Duration::from_millis(20));
         }
         assert!(budget.rows() > MOST_ROWS - 10, "{}", budget.rows());
+        assert!(budget.merged_rows() > MOST_MERGED_ROWS - 10, "{}", budget.merged_rows());
         budget
     }
 
@@ -180,6 +181,7 @@ mod tests {
         assert!(budget.rows() > MOST_ROWS - 10, "nothing is said");
         budget.learn_of_commit(20_000, Duration::from_secs(4));
         assert!((8_000..=10_000).contains(&budget.rows()), "{}", budget.rows());
+        assert_eq!(budget.merged_rows(), budget.rows());
         budget.learn_of_commit(1_000, Duration::from_secs(60));
         assert_eq!(budget.rows(), FEWEST_ROWS);
         budget.learn_of_commit(2_000, Duration::from_millis(20));
