@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) const MOST_RECORDS: usize = 100_000;
 
 /// With raw_data, which has to be written before the commit that makes it count: it is not to wait for many documents.
-pub(super) const MOST_RAW_RECORDS: usize = 20_000;
+const MOST_RAW_RECORDS: usize = 20_000;
 
 /// And at least, whatever they change: ticks have a cost of their own.
 const FEWEST_RECORDS: usize = 100;
@@ -22,7 +22,7 @@ const FEWEST_RECORDS: usize = 100;
 /// As long as nothing is known.
 const FIRST_RECORDS: usize = 250;
 
-/// Row changes of a commit, at most, and of a tick of all workers as long as that has more than the fewest records. A
+/// Row changes of a tick of all workers, at most, as long as it has more than the fewest records: a tick is in one commit. A
 /// document that changes is two of them; a dead letter is one, and one more for each quarter of a KiB.
 pub(super) const MOST_ROWS: usize = 40_000;
 
@@ -44,6 +44,8 @@ const TELLING: usize = 500;
 /// The bounds for this process's workers and, on process 0, for its committer.
 #[derive(Debug)]
 pub(super) struct Budget {
+    /// Records of a tick, however few rows it changes.
+    most_records: usize,
     records: AtomicUsize,
     rows: AtomicUsize,
     merged_rows: AtomicUsize,
@@ -51,18 +53,18 @@ pub(super) struct Budget {
     quickest: Mutex<Option<(usize, Duration)>>,
 }
 
-impl Default for Budget {
-    fn default() -> Budget {
+impl Budget {
+    /// Of a run with raw_data, or without.
+    pub(super) fn new(raw_data: bool) -> Budget {
         Budget {
+            most_records: if raw_data { MOST_RAW_RECORDS } else { MOST_RECORDS },
             records: AtomicUsize::new(FIRST_RECORDS),
             rows: AtomicUsize::new(FIRST_ROWS),
             merged_rows: AtomicUsize::new(FIRST_ROWS),
             quickest: Mutex::new(None),
         }
     }
-}
 
-impl Budget {
     /// Records of a tick of one worker.
     pub(super) fn records(&self) -> usize {
         self.records.load(Ordering::Relaxed)
@@ -70,10 +72,10 @@ impl Budget {
 
     /// What process 0 has learned.
     pub(super) fn set_records(&self, records: usize) {
-        self.records.store(records.clamp(FEWEST_RECORDS, MOST_RECORDS), Ordering::Relaxed);
+        self.records.store(records.clamp(FEWEST_RECORDS, self.most_records), Ordering::Relaxed);
     }
 
-    /// Row changes of a commit.
+    /// Row changes of a tick of all workers.
     pub(super) fn rows(&self) -> usize {
         self.rows.load(Ordering::Relaxed)
     }
@@ -129,7 +131,7 @@ mod tests {
     use super::*;
 
     fn quick() -> Budget {
-        let budget = Budget::default();
+        let budget = Budget::new(false);
         for _ in 0..20 {
             budget.learn_of_commit(2_000, Duration::from_millis(20));
         }
@@ -149,6 +151,18 @@ mod tests {
         let budget = quick();
         budget.learn_of_tick(100, 800);
         assert_eq!(budget.records(), FIRST_RECORDS);
+    }
+
+    #[test]
+    fn ticks_with_raw_data_shrink_as_well() {
+        let budget = Budget::new(true);
+        for _ in 0..20 {
+            budget.learn_of_commit(2_000, Duration::from_millis(20));
+            budget.learn_of_tick(budget.records(), MOST_ROWS / 4);
+        }
+        assert_eq!(budget.records(), MOST_RAW_RECORDS);
+        budget.learn_of_tick(MOST_RAW_RECORDS, 4 * MOST_ROWS);
+        assert!(budget.records() <= MOST_RAW_RECORDS / 4, "{}", budget.records());
     }
 
     #[test]
@@ -190,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_server_far_away_gets_more_at_once() {
-        let budget = Budget::default();
+        let budget = Budget::new(false);
         // Two seconds of a commit, whatever is in it, and 100 microseconds for a document.
         let takes = |documents: usize| Duration::from_secs(2) + Duration::from_micros(100) * documents as u32;
         budget.learn_of_commit(100, takes(100));
@@ -200,7 +214,7 @@ mod tests {
         }
         assert!((39_000..=MOST_ROWS).contains(&budget.rows()), "{}", budget.rows());
         // One that is slow at documents, and quick at nothing.
-        let budget = Budget::default();
+        let budget = Budget::new(false);
         let takes = |documents: usize| Duration::from_millis(50) + Duration::from_millis(1) * documents as u32;
         for documents in [1, 5_000, 1_000, 1_000] {
             budget.learn_of_commit(documents, takes(documents));

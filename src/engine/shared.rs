@@ -25,8 +25,8 @@ use crate::status::Status;
 /// Complete ticks that may wait for the store before workers stop reading.
 const TICKS_PENDING: usize = 8;
 
-/// How many commits' row changes and dead letters may wait for the store before workers stop reading.
-const COMMITS_PENDING: usize = 4;
+/// How many of the largest ticks' row changes and dead letters may wait for the store before workers stop reading.
+const LARGE_TICKS_PENDING: usize = 4;
 
 /// Batches of raw documents that may wait for the store; a full queue makes workers stop reading.
 pub(super) const RAW_BATCHES: usize = 8;
@@ -60,9 +60,9 @@ impl Pending {
         self.ticks.load(Ordering::Relaxed)
     }
 
-    /// Whether it is too much for commits of so many row changes.
+    /// Whether it is too much where a tick has so many row changes at most.
     fn is_full(&self, rows: usize) -> bool {
-        self.ticks() >= TICKS_PENDING || self.rows.load(Ordering::Relaxed) >= COMMITS_PENDING * rows
+        self.ticks() >= TICKS_PENDING || self.rows.load(Ordering::Relaxed) >= LARGE_TICKS_PENDING * rows
     }
 }
 
@@ -171,7 +171,7 @@ impl Shared {
             partitions,
             gate,
             pending: Pending::default(),
-            budget: Budget::default(),
+            budget: Budget::new(options.raw_data),
             pulse: Arc::new(Pulse::new(options.workers)),
             told: Told::default(),
             channels: Mutex::new(channels),

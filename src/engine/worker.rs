@@ -218,11 +218,7 @@ impl Reading {
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
             // What is read again is not committed again.
-            let records = match (rebuilding, self.shared.options.raw_data) {
-                (true, _) => budget::MOST_RECORDS,
-                (false, true) => self.shared.budget.records().min(budget::MOST_RAW_RECORDS),
-                (false, false) => self.shared.budget.records(),
-            };
+            let records = if rebuilding { budget::MOST_RECORDS } else { self.shared.budget.records() };
             let records = crate::fault::limit("tick_records", records);
             let (mut budget, mut bytes) = (records, 0);
             let mut notes = Vec::new();
@@ -259,7 +255,7 @@ impl Reading {
                 }
                 if read > 0 {
                     worker.step();
-                } else if self.is_done(worker, rebuilding, waiting) || self.shared.ticks.have_gone_on(tick) {
+                } else if self.is_done(tick, rebuilding, waiting) || self.shared.ticks.have_gone_on(tick) {
                     break;
                 } else {
                     worker.step_or_park(Some(left.min(NAP)));
@@ -356,14 +352,12 @@ impl Reading {
     /// Lets a tick last, in which nothing is read. The processes of a cluster have to hear of each other meanwhile, or those
     /// that nothing holds up would always be beyond the tick that is to be saved. Once that is known, nothing keeps them from
     /// getting there.
-    fn wait_for_the_last_checkpoint(&mut self, worker: &mut Worker, tick: Tick) {
+    fn wait_for_the_last_checkpoint(&mut self, worker: &mut Worker, closed: Tick) {
+        if self.shared.schedule.last().is_some_and(|last| closed <= last) {
+            return;
+        }
         let is_alone = worker.peers() == self.shared.options.workers;
-        let length = match self.shared.schedule.last() {
-            Some(last) if !is_alone && tick < last => Duration::ZERO,
-            None if !is_alone => LAST_TICK,
-            _ => NAP,
-        };
-        let ends = Instant::now() + self.shared.options.tick.min(length);
+        let ends = Instant::now() + self.shared.options.tick.min(if is_alone { NAP } else { LAST_TICK });
         while let Some(left) = ends.checked_duration_since(Instant::now())
             && !self.shared.schedule.is_over()
             && !self.shared.has_failed()
@@ -508,12 +502,16 @@ impl Reading {
     }
 
     /// Whether nothing is gained by a tick that lasts as long as it may.
-    fn is_done(&self, worker: &Worker, rebuilding: bool, waiting: bool) -> bool {
+    fn is_done(&self, tick: Tick, rebuilding: bool, waiting: bool) -> bool {
         if self.over {
-            // Tick by tick towards the last checkpoint. What the other processes' workers do is not known everywhere, but
-            // that it is asked for.
-            let is_alone = worker.peers() == self.shared.options.workers;
-            return self.shared.schedule.last().is_some() || is_alone && self.shared.schedule.have_all_ended();
+            let schedule = &self.shared.schedule;
+            let is_through = match schedule.last() {
+                // Straight to the tick that is saved last. The next one takes this worker's part of the checkpoint along.
+                Some(last) => tick <= last || self.saving.has_made(last),
+                // What the workers of other processes do is known in process 0 alone.
+                None => schedule.have_all_ended(),
+            };
+            return is_through || schedule.is_over();
         }
         match rebuilding {
             true => self.has_reached_committed(),

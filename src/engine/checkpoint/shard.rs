@@ -175,6 +175,11 @@ impl Saving {
         Some(shard)
     }
 
+    /// Whether this worker's part of the checkpoint of `tick` is made.
+    pub(in crate::engine) fn has_made(&self, tick: Tick) -> bool {
+        self.made == Some(tick)
+    }
+
     /// Whether checkpoints are made.
     pub(in crate::engine) fn is_on(&self) -> bool {
         self.is_on
