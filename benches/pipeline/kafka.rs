@@ -5,6 +5,7 @@
 //! difference.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use tillflow::codec::Decoder;
@@ -102,10 +103,7 @@ struct How<'a> {
 impl How<'_> {
     /// Runs the program until it has caught up.
     fn run(self, topics: &Topics, target: &Target<'_>, folder: &Path) -> Taken {
-        let (hosts, state) = (folder.join("hosts"), folder.join("state"));
-        if self.processes > 1 {
-            std::fs::write(&hosts, free_hosts(self.processes)).expect("a file");
-        }
+        let state = folder.join("state");
         let commands = (0..self.processes).map(|process| {
             let workers = self.workers.to_string();
             let run = ["run", "--no-dashboard", "--until-caught-up", "-q", "--workers", &workers];
@@ -114,11 +112,7 @@ impl How<'_> {
             if let Some(views) = self.views {
                 command.args(["--views", views]);
             }
-            if self.processes > 1 {
-                let [count, index] = [self.processes, process].map(|number| number.to_string());
-                command.args(["--processes", &count, "--process", &index, "--hosts"]).arg(&hosts);
-                command.env("TILLFLOW_CLUSTER_SECRET", "the secret of the benchmarks");
-            }
+            cluster(&mut command, process, self.processes, folder);
             command
         });
         child::run(commands.collect())
@@ -145,10 +139,21 @@ impl How<'_> {
     }
 }
 
-/// A hosts file of free ports.
-fn free_hosts(processes: usize) -> String {
-    let free: Vec<_> = (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    free.iter().map(|listener| format!("{}\n", listener.local_addr().expect("its address"))).collect()
+/// Makes a command one of so many processes, if there are several. The first one makes their hosts file, of free ports.
+pub fn cluster(command: &mut Command, process: usize, processes: usize, folder: &Path) {
+    if processes == 1 {
+        return;
+    }
+    let hosts = folder.join("hosts");
+    if process == 0 {
+        let free: Vec<_> =
+            (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let lines = free.iter().map(|listener| format!("{}\n", listener.local_addr().expect("its address")));
+        std::fs::write(&hosts, lines.collect::<String>()).expect("a file");
+    }
+    let [count, index] = [processes, process].map(|number| number.to_string());
+    command.args(["--processes", &count, "--process", &index, "--hosts"]).arg(&hosts);
+    command.env("TILLFLOW_CLUSTER_SECRET", "the secret of the benchmarks");
 }
 
 /// Rows of one log, each beside the client that reads it and drops it.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use tillflow_dataflows::records::{Millis, Topic};
 
 use crate::broker::{Topics, producer, send};
 use crate::child;
-use crate::kafka::{DATABASE, Target};
+use crate::kafka::{DATABASE, Target, cluster};
 use crate::support::sales::{PARTITIONS, Sales};
 
 /// How long the first records are not counted: the program starts.
@@ -33,9 +34,10 @@ const RECOVERED: Millis = 300;
 /// Sends `rate` sales a second for `seconds`, while the program maintains all views with a tick of 100 ms.
 pub fn latency(servers: &str, rate: usize, seconds: u64) {
     println!("\nlatency: {rate} sales/s for {seconds} s, all views, Kafka -> SQLite, tick 100 ms");
-    for workers in [1, 2] {
+    for (processes, workers) in [(1, 1), (1, 2), (2, 1)] {
         let topics = Topics::make(servers, "latency");
-        let Measured { mut times, mut page, .. } = measure(&topics, workers, rate, Duration::from_secs(seconds), None);
+        let size = Size { processes, workers };
+        let Measured { mut times, mut page, .. } = measure(&topics, size, rate, Duration::from_secs(seconds), None);
         times.sort_unstable_by_key(|(_, time)| *time);
         page.sort_unstable();
         fn place(length: usize, share: f64) -> usize {
@@ -44,7 +46,7 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
         let at = |share: f64| times[place(times.len(), share)].1;
         println!(
             "{:<44} p50 {} ms, p99 {} ms, p99.9 {} ms, most {} ms, of {} records",
-            format!("{workers} worker(s)"),
+            format!("{processes} process(es), {workers} worker(s)"),
             at(0.5),
             at(0.99),
             at(0.999),
@@ -64,7 +66,8 @@ pub fn latency(servers: &str, rate: usize, seconds: u64) {
     }
     let length = Duration::from_secs(seconds).max(4 * OUTAGE);
     let topics = Topics::make(servers, "outage");
-    let Measured { times, over, .. } = measure(&topics, 2, rate, length, Some(OUTAGE));
+    let size = Size { processes: 1, workers: 2 };
+    let Measured { times, over, .. } = measure(&topics, size, rate, length, Some(OUTAGE));
     let over = over.expect("an outage");
     let slow = times.iter().filter(|(committed, time)| *committed > over && *time > RECOVERED);
     let recovered = slow.map(|(committed, _)| committed.duration_since(over)).max().unwrap_or_default();
@@ -85,6 +88,31 @@ fn hold_up(file: &Path, length: Duration) -> Instant {
     std::thread::sleep(length);
     other.execute_batch("COMMIT").expect("an empty transaction");
     Instant::now()
+}
+
+/// How many processes, and workers of each.
+#[derive(Clone, Copy)]
+struct Size {
+    processes: usize,
+    workers: usize,
+}
+
+impl Size {
+    /// Starts the program. Process 0 has the page.
+    fn start(self, topics: &Topics, folder: &Path, dashboard: SocketAddr) -> Vec<Child> {
+        let process = |process: usize| {
+            let mut command = topics.tillflow(&["run", "-q", "--raw-data", "off"]);
+            command.args(["--workers", &self.workers.to_string()]).args(Target::Sqlite.flags(folder));
+            command.arg("--state").arg(folder.join("state"));
+            match process {
+                0 => command.args(["--listen", &dashboard.to_string()]),
+                _ => command.arg("--no-dashboard"),
+            };
+            cluster(&mut command, process, self.processes, folder);
+            child::start(command)
+        };
+        (0..self.processes).map(process).collect()
+    }
 }
 
 /// What one run gave.
@@ -140,15 +168,11 @@ fn now() -> Millis {
     chrono::Utc::now().timestamp_millis()
 }
 
-fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outage: Option<Duration>) -> Measured {
+fn measure(topics: &Topics, size: Size, rate: usize, length: Duration, outage: Option<Duration>) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let target = Target::Sqlite;
-    let workers = workers.to_string();
     let dashboard = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-    let mut command = topics.tillflow(&["run", "-q", "--workers", &workers, "--raw-data", "off"]);
-    command.args(["--listen", &dashboard.to_string()]);
-    command.args(target.flags(folder.path())).arg("--state").arg(folder.path().join("state"));
-    let mut running = child::start(command);
+    let mut running = size.start(topics, folder.path(), dashboard);
     let heard = listen(dashboard);
     let (servers, name) = (topics.servers.clone(), topics.name(Topic::Sales));
     let (told, sent) = crossbeam_channel::unbounded::<(usize, Millis)>();
@@ -183,7 +207,8 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
     let mut commits: Vec<(u64, Instant)> = Vec::new();
     while begun.elapsed() < WARM_UP + length + Duration::from_secs(5) {
         std::thread::sleep(LOOK);
-        assert!(running.try_wait().expect("a child").is_none(), "the program has ended");
+        let has_ended = |child: &mut Child| child.try_wait().expect("a child").is_some();
+        assert!(!running.iter_mut().any(has_ended), "the program has ended");
         if reader.is_none() {
             reader = target.address(folder.path()).open_reader().ok();
         }
@@ -213,7 +238,9 @@ fn measure(topics: &Topics, workers: usize, rate: usize, length: Duration, outag
     sender.join().expect("the sender ends");
     let left: usize = waiting.iter().map(|(_, waiting)| waiting.len()).sum();
     assert!(left == 0 && sent.is_empty(), "{left} records are not committed");
-    running.kill().and_then(|()| running.wait()).expect("a child");
+    for child in &mut running {
+        child.kill().and_then(|()| child.wait()).expect("a child");
+    }
     let page = delays(&commits, &heard.lock().unwrap());
     Measured { times, page, over: holding_up.map(|thread| thread.join().expect("the outage ends")) }
 }

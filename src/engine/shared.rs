@@ -239,10 +239,12 @@ impl Shared {
         self.pending.is_full(rows)
     }
 
-    /// The tick of at least `least` that a worker opens now, and when it ends.
-    pub(super) fn next_tick(&self, least: Tick) -> (Tick, Instant) {
+    /// The tick of at least `least` that a worker opens now, and when it ends. That of one which is `ahead` of other processes
+    /// lasts half as long again, until they are where it is: what it reads waits for them.
+    pub(super) fn next_tick(&self, least: Tick, ahead: bool) -> (Tick, Instant) {
         // By the clock of process 0: a worker whose ticks were ahead would wait for the others and never read.
         let clock = now().saturating_add(self.told.clock.load(Ordering::Relaxed));
-        self.ticks.next(least, clock, self.options.tick)
+        let length = self.options.tick;
+        self.ticks.next(least, clock, length, if ahead { length.mul_f64(1.5) } else { length })
     }
 }

@@ -31,17 +31,17 @@ impl Ticks {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tick of at least `least` that a worker opens at `clock`, and when it ends. Workers open the same ones at the same
-    /// time: one that is behind those that read beside it goes where they are, or what they read would wait for it ever
-    /// after.
-    pub(super) fn next(&self, least: Tick, clock: Millis, length: Duration) -> (Tick, Instant) {
+    /// The tick of at least `least` that a worker opens at `clock`, and when it ends. Ticks have the number of the clock, in
+    /// units of `length`; whoever opens one first says how long it is `lasting`. Workers open the same ones at the same time:
+    /// one that is behind those that read beside it goes where they are, or what they read would wait for it ever after.
+    pub(super) fn next(&self, least: Tick, clock: Millis, length: Duration, lasting: Duration) -> (Tick, Instant) {
         let mut newest = self.newest();
         match *newest {
             Some((tick, ends)) if tick >= least => (tick, ends),
             _ => {
                 let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX).max(1);
                 let tick = u64::try_from(clock).unwrap_or(0) / millis;
-                *newest.insert((tick.max(least), Instant::now() + length))
+                *newest.insert((tick.max(least), Instant::now() + lasting))
             }
         }
     }
@@ -62,24 +62,28 @@ mod tests {
     #[test]
     fn workers_open_the_same_ticks() {
         let ticks = Ticks::default();
-        let first = ticks.next(0, 1_000, LENGTH);
+        let first = ticks.next(0, 1_000, LENGTH, LENGTH);
         assert_eq!(first.0, 10);
         // The other one opens it a moment later, and it ends when it would have.
-        assert_eq!(ticks.next(0, 1_050, LENGTH), first);
+        assert_eq!(ticks.next(0, 1_050, LENGTH, LENGTH), first);
         // Who was quick goes ahead of the clock, and the other one follows, however far.
-        let ahead = (11..15).map(|least| ticks.next(least, 1_060, LENGTH)).last().expect("a tick");
+        let ahead = (11..15).map(|least| ticks.next(least, 1_060, LENGTH, LENGTH)).last().expect("a tick");
         assert_eq!(ahead.0, 14);
-        assert_eq!(ticks.next(11, 1_070, LENGTH), ahead);
+        assert_eq!(ticks.next(11, 1_070, LENGTH, LENGTH), ahead);
+        // One that lasts longer does so for all.
+        let long = ticks.next(15, 1_080, LENGTH, 10 * LENGTH);
+        assert!(long.0 == 15 && long.1 > ahead.1 + 8 * LENGTH);
+        assert_eq!(ticks.next(15, 1_090, LENGTH, LENGTH), long);
     }
 
     #[test]
     fn who_reads_nothing_lets_the_others_go_on() {
         let ticks = Ticks::default();
         assert!(!ticks.have_gone_on(0));
-        ticks.next(0, 1_000, LENGTH);
-        ticks.next(11, 1_000, LENGTH);
+        ticks.next(0, 1_000, LENGTH, LENGTH);
+        ticks.next(11, 1_000, LENGTH, LENGTH);
         assert!(!ticks.have_gone_on(10));
-        ticks.next(12, 1_000, LENGTH);
+        ticks.next(12, 1_000, LENGTH, LENGTH);
         assert!(ticks.have_gone_on(10));
         assert!(!ticks.have_gone_on(11));
     }

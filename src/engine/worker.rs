@@ -213,7 +213,7 @@ struct Reading {
 impl Reading {
     /// Reads until asked to stop, until caught up if so asked, or until the run fails; then closes the inputs.
     fn run(mut self, worker: &mut Worker) -> Result<(), EngineError> {
-        let (mut tick, mut ends) = self.shared.next_tick(0);
+        let (mut tick, mut ends) = self.shared.next_tick(0, false);
         self.open(tick);
         let mut rebuilding = self.shared.gate.opened().is_none();
         loop {
@@ -291,7 +291,9 @@ impl Reading {
                 self.wait_for_the_last_checkpoint(worker, tick);
             }
             let least = self.shared.gate.opened().map_or(tick, |last| tick.max(last)) + 1;
-            let next = self.shared.next_tick(least);
+            // Of a tick that was closed a tick ago the other processes should be through.
+            let ahead = worker.peers() > self.shared.options.workers && self.probe.less_than(&tick);
+            let next = self.shared.next_tick(least, ahead);
             self.saving.between((tick, next.0), worker.index() == 0, || self.ingest.saved());
             (tick, ends) = next;
             self.open(tick);
