@@ -11,7 +11,7 @@ use tillflow::engine::Run;
 use crate::support::log::{Log, log};
 use crate::support::memory::Place;
 use crate::support::sales::{EVEN_PARTITIONS, START, Sales};
-use crate::support::{options, w1};
+use crate::support::{free_addresses, options, w1};
 
 /// The argument of a process that is one of several.
 pub const ONE_OF_SEVERAL: &str = "--one-of-several";
@@ -27,13 +27,11 @@ pub struct Task {
 
 /// Records a second of so many processes, from when they are connected to when everything is committed.
 pub fn rate(processes: usize, Task { records, sqlite, revenue }: Task) -> f64 {
-    let free: Vec<_> = (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    let ports = free.iter().map(|listener| listener.local_addr().expect("its address").port().to_string());
-    let ports = ports.collect::<Vec<_>>().join(",");
-    drop(free);
+    let hosts: Vec<String> = free_addresses(processes).iter().map(ToString::to_string).collect();
+    let hosts = hosts.join(",");
     let start = |process: usize| {
         let mut command = Command::new(std::env::current_exe().expect("this program's file"));
-        command.args([ONE_OF_SEVERAL, &process.to_string(), &ports, &records.to_string(), &sqlite.to_string()]);
+        command.args([ONE_OF_SEVERAL, &process.to_string(), &hosts, &records.to_string(), &sqlite.to_string()]);
         command.arg(revenue.to_string()).stdin(Stdio::null()).stdout(Stdio::piped());
         command.spawn().expect("a process")
     };
@@ -48,12 +46,11 @@ pub fn rate(processes: usize, Task { records, sqlite, revenue }: Task) -> f64 {
     records as f64 / seconds
 }
 
-/// This process, if it is one of several: `PROCESS PORTS RECORDS SQLITE REVENUE`. Process 0 says how many seconds it took.
+/// This process, if it is one of several: `PROCESS HOSTS RECORDS SQLITE REVENUE`. Process 0 says how many seconds it took.
 pub fn one_of_several(arguments: &[String]) {
-    let [process, ports, records, sqlite, revenue] = arguments else { panic!("{arguments:?}: five of them") };
+    let [process, hosts, records, sqlite, revenue] = arguments else { panic!("{arguments:?}: five of them") };
     let process = process.parse().expect("a number");
-    let host = |port: &str| Host { name: String::from("127.0.0.1"), port: port.parse().expect("a port") };
-    let hosts: Vec<Host> = ports.split(',').map(host).collect();
+    let hosts = hosts.split(',').map(|host| Host::parse(host).expect("an address")).collect();
     let sales = Sales::new(START).in_partitions(EVEN_PARTITIONS).take(records.parse().expect("a number"));
     let run = Run::new(options(1, w1(), None), Arc::new(Log { partitions: log(sales) }));
     let settings = ClusterSettings { process, hosts, secret: None };

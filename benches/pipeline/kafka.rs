@@ -19,7 +19,7 @@ use crate::broker::{Topics, read};
 use crate::child::{self, Taken};
 use crate::support::sales::{HashMaps, PARTITIONS, START, Sales, Sent, W1};
 use crate::support::stores::Null;
-use crate::support::{options, w1};
+use crate::support::{free_addresses, options, w1};
 
 /// What the program gives a reader's queues, unless told.
 const QUEUE_BYTES: usize = 128 << 20;
@@ -146,9 +146,7 @@ pub fn cluster(command: &mut Command, process: usize, processes: usize, folder: 
     }
     let hosts = folder.join("hosts");
     if process == 0 {
-        let free: Vec<_> =
-            (0..processes).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let lines = free.iter().map(|listener| format!("{}\n", listener.local_addr().expect("its address")));
+        let lines = free_addresses(processes).into_iter().map(|address| format!("{address}\n"));
         std::fs::write(&hosts, lines.collect::<String>()).expect("a file");
     }
     let [count, index] = [processes, process].map(|number| number.to_string());
@@ -222,6 +220,7 @@ impl<'a> Table<'a> {
         for _ in 0..self.runs {
             self.rows.iter_mut().for_each(|row| row.taken.push((row.run)()));
         }
+        self.rows.iter_mut().for_each(|row| row.taken.sort_by_key(|taken| taken.time));
         println!(
             "\nKafka: {} {what} of {} bytes in {PARTITIONS} partitions a topic, whole processes, best of {} in turns",
             self.records,
@@ -232,10 +231,9 @@ impl<'a> Table<'a> {
             "{:<46} {:>10} {:>10} {:>6} {:>8} {:>8} {:>8}",
             "", "records/s", "median", "MB/s", "CPU s/M", "MiB peak", "of drop"
         );
-        let dropped = self.rows[0].best().time.as_secs_f64();
-        for row in &mut self.rows {
-            row.taken.sort_by_key(|taken| taken.time);
-            let (best, median) = (row.best(), row.taken[row.taken.len() / 2]);
+        let dropped = self.rows[0].taken[0].time.as_secs_f64();
+        for row in &self.rows {
+            let (best, median) = (row.taken[0], row.taken[row.taken.len() / 2]);
             let rate = |taken: Taken| self.records as f64 / taken.time.as_secs_f64();
             println!(
                 "{:<46} {:>10.0} {:>10.0} {:>6.0} {:>8.2} {:>8.0} {:>8.2}",
@@ -248,13 +246,6 @@ impl<'a> Table<'a> {
                 dropped / best.time.as_secs_f64(),
             );
         }
-    }
-}
-
-impl Row<'_> {
-    /// The quickest.
-    fn best(&self) -> Taken {
-        self.taken.iter().min_by_key(|taken| taken.time).copied().expect("at least one run")
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ use tillflow_dataflows::records::{Millis, Topic};
 use crate::broker::{Topics, producer, send};
 use crate::child;
 use crate::kafka::{DATABASE, Target, cluster};
+use crate::support::free_addresses;
 use crate::support::sales::{PARTITIONS, Sales};
 
 /// How long the first records are not counted: the program starts.
@@ -171,7 +172,7 @@ fn now() -> Millis {
 fn measure(topics: &Topics, size: Size, rate: usize, length: Duration, outage: Option<Duration>) -> Measured {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let target = Target::Sqlite;
-    let dashboard = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let dashboard = free_addresses(1)[0];
     let mut running = size.start(topics, folder.path(), dashboard);
     let heard = listen(dashboard);
     let (servers, name) = (topics.servers.clone(), topics.name(Topic::Sales));

@@ -8,6 +8,7 @@ pub mod sales;
 pub mod sessions;
 pub mod stores;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,13 @@ pub fn number(name: &str, default: usize) -> usize {
         Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number")),
         Err(_) => default,
     }
+}
+
+/// Addresses of ports that nobody else has at this moment.
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    // All are held until all are found, or one might be given twice.
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    held.iter().map(|listener| listener.local_addr().expect("its address")).collect()
 }
 
 /// Prints what the numbers are of: the machine, and the versions of what they depend on.
